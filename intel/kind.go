@@ -67,13 +67,14 @@ const (
 	RoleAuthUser     Role = "auth-user"
 	RoleURL          Role = "url"
 	RoleAttachment   Role = "attachment"
+	RoleBody         Role = "body"
 )
 
 // Roles lists every role.
 func Roles() []Role {
 	return []Role{
 		RoleEnvelopeFrom, RoleHeaderFrom, RoleSender, RoleReplyTo, RoleRcpt,
-		RoleHelo, RoleClient, RoleAuthUser, RoleURL, RoleAttachment,
+		RoleHelo, RoleClient, RoleAuthUser, RoleURL, RoleAttachment, RoleBody,
 	}
 }
 

@@ -1,9 +1,12 @@
 package intel
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"regexp"
+	"regexp/syntax"
+	"slices"
 	"strings"
 	"time"
 )
@@ -51,10 +54,34 @@ func (p Pattern) Kind() Kind { return p.kind }
 // Fields gives the fields that a regular expression looks at.
 func (p Pattern) Fields() []Field { return p.fields }
 
+// Value gives the one value that a FormExact pattern matches; of other forms
+// the zero Value.
+func (p Pattern) Value() Value {
+	if p.form != FormExact {
+		return Value{}
+	}
+	return Value{kind: p.kind, text: p.text}
+}
+
 // Regexp gives the compiled expression of a FormRegexp pattern, else nil.
 func (p Pattern) Regexp() *regexp.Regexp { return p.re }
 
-// String gives p as a list file writes it.
+// Text gives the canonical text that p's form is about: the domain of a
+// FormBelow without its dot, a prefix without its "*", a regular expression
+// without its slashes.
+func (p Pattern) Text() string { return p.text }
+
+// MatchText is Text as patterns and values are compared: of a URL without an
+// http or https scheme.
+func (p Pattern) MatchText() string {
+	if p.kind == KindURL {
+		return urlMatchText(p.text)
+	}
+	return p.text
+}
+
+// String gives p as a list file writes it, of a regular expression without the
+// fields, which stand in an option there.
 func (p Pattern) String() string {
 	switch p.form {
 	case FormBelow:
@@ -62,7 +89,12 @@ func (p Pattern) String() string {
 	case FormPrefix:
 		return p.text + "*"
 	case FormRegexp:
-		return "/" + strings.ReplaceAll(p.text, "/", `\/`) + "/"
+		expr, foldCase := strings.CutPrefix(p.text, "(?i)")
+		text := "/" + strings.ReplaceAll(expr, "/", `\/`) + "/"
+		if foldCase {
+			text += "i"
+		}
+		return text
 	}
 	return p.text
 }
@@ -70,11 +102,7 @@ func (p Pattern) String() string {
 // AppendKey appends the bytes by which stores know p. Patterns that match the
 // same values have the same key; a regular expression's key is its fields and text.
 func (p Pattern) AppendKey(dst []byte) []byte {
-	text := p.text
-	if p.kind == KindURL {
-		text = urlMatchText(text)
-	}
-	dst = AppendPatternKey(dst, p.form, p.kind, text)
+	dst = AppendPatternKey(dst, p.form, p.kind, p.MatchText())
 	for _, f := range p.fields {
 		dst = append(append(dst, 0), f...)
 	}
@@ -86,6 +114,33 @@ func (p Pattern) AppendKey(dst []byte) []byte {
 // the generalisations of an observable uses it to make no Pattern on the way.
 func AppendPatternKey(dst []byte, form Form, kind Kind, text string) []byte {
 	return append(append(dst, byte(form), byte(kind)), text...)
+}
+
+// PatternFromKey is the inverse of AppendKey, for stores that keep nothing but
+// the key. A URL's key has lost its scheme: scheme is what has to stand before
+// the key's text, "http://", "https://" or nothing. It believes the text to be
+// canonical; the error of a key that AppendKey cannot have made is an ErrValue.
+func PatternFromKey(key []byte, scheme string) (Pattern, error) {
+	if len(key) < 2 {
+		return Pattern{}, invalid("pattern key", string(key), "is too short")
+	}
+	form, kind, text := Form(key[0]), Kind(key[1]), scheme+string(key[2:])
+	switch {
+	case scheme != "" && (kind != KindURL || scheme != "http://" && scheme != "https://"):
+	case form == FormRegexp && kind == 0:
+		expr, names, _ := strings.Cut(text, "\x00")
+		var fields []Field
+		for name := range strings.SplitSeq(names, "\x00") {
+			fields = append(fields, Field(name))
+		}
+		return Regexp(expr, fields)
+	case !slices.Contains(Kinds(), kind), text == "":
+	case form == FormExact:
+		return Pattern{form: form, kind: kind, text: text}, nil
+	case form == FormBelow && kind == KindDomain, form == FormPrefix && kind == KindURL, form == FormRange && kind == KindIP:
+		return Pattern{form: form, kind: kind, text: text}, nil
+	}
+	return Pattern{}, invalid("pattern key", string(key), "has a form or kind that does not exist")
 }
 
 // Exact matches v and nothing else.
@@ -123,23 +178,72 @@ func Range(p netip.Prefix) (Pattern, error) {
 	return Pattern{form: FormRange, kind: KindIP, text: p.String()}, nil
 }
 
+// MaxRegexp is the number of bytes that a regular expression may have.
+const MaxRegexp = 4096
+
 // Regexp matches the given fields by an RE2 expression, without anchors and
-// with the case that it says itself ((?i) for none). It needs at least one field.
+// with the case that it says itself ((?i) for none). It needs at least one
+// field; their order, their case and repetitions mean nothing. A slash may
+// stand there escaped, as lists write it, or bare.
 func Regexp(expr string, fields []Field) (Pattern, error) {
 	if len(fields) == 0 {
 		return Pattern{}, invalid("regular expression", expr, "names no field to look at: add in=subject, in=file-name or in=header:NAME")
 	}
+	canonical := make([]Field, 0, len(fields))
 	for _, f := range fields {
-		name, isHeader := strings.CutPrefix(string(f), "header:")
-		if f != FieldSubject && f != FieldFileName && f != FieldHeader && (!isHeader || name == "") {
+		lower := Field(strings.ToLower(string(f)))
+		name, isHeader := strings.CutPrefix(string(lower), "header:")
+		if lower != FieldSubject && lower != FieldFileName && lower != FieldHeader && (!isHeader || !isFieldName(name)) {
 			return Pattern{}, invalid("field", string(f), "is none of subject, file-name, header, header:NAME")
 		}
+		canonical = append(canonical, lower)
+	}
+	slices.Sort(canonical)
+	canonical = slices.Compact(canonical)
+	expr = bareSlashes(expr)
+	if len(expr) > MaxRegexp {
+		return Pattern{}, invalid("regular expression", expr, fmt.Sprintf("is longer than %d bytes", MaxRegexp))
+	}
+	if strings.IndexByte(expr, 0) >= 0 { // it parts expression and fields in the key
+		return Pattern{}, invalid("regular expression", expr, `has a NUL; write \x00`)
 	}
 	re, err := regexp.Compile(expr)
 	if err != nil {
-		return Pattern{}, fmt.Errorf("%w: regular expression: %w", ErrValue, err)
+		var why *syntax.Error
+		if errors.As(err, &why) {
+			return Pattern{}, invalid("regular expression", expr, fmt.Sprintf("%s: %s", why.Code, why.Expr))
+		}
+		return Pattern{}, invalid("regular expression", expr, err.Error())
 	}
-	return Pattern{form: FormRegexp, text: expr, fields: fields, re: re}, nil
+	return Pattern{form: FormRegexp, text: expr, fields: canonical, re: re}, nil
+}
+
+// isFieldName reports whether name can name a header field (RFC 5322 section 3.6.8).
+func isFieldName(name string) bool {
+	for i := range len(name) {
+		if c := name[i]; c <= ' ' || c >= 0x7f || c == ':' {
+			return false
+		}
+	}
+	return name != ""
+}
+
+// bareSlashes replaces each escaped slash by a slash.
+func bareSlashes(expr string) string {
+	if !strings.Contains(expr, `\/`) {
+		return expr
+	}
+	bare := make([]byte, 0, len(expr))
+	for i := 0; i < len(expr); i++ {
+		if expr[i] == '\\' && i+1 < len(expr) {
+			if expr[i+1] != '/' {
+				bare = append(bare, '\\')
+			}
+			i++
+		}
+		bare = append(bare, expr[i])
+	}
+	return string(bare)
 }
 
 // Indicator is something known about values or texts, and what to make of it.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/cespare/xxhash/v2"
@@ -27,11 +28,26 @@ const (
 // returns; its text says what is wrong with which input.
 var ErrValue = errors.New("not a usable value")
 
+// ValueError says what is wrong with which input. It is an ErrValue.
+type ValueError struct {
+	What  string // "domain", "address", "url" …
+	Input string // as it was given, shortened
+	Why   string // "has an empty label"
+}
+
+// Error gives all three.
+func (e *ValueError) Error() string {
+	return fmt.Sprintf("%v: %s %q: %s", ErrValue, e.What, e.Input, e.Why)
+}
+
+// Unwrap gives ErrValue.
+func (e *ValueError) Unwrap() error { return ErrValue }
+
 func invalid(what, input, why string) error {
 	if len(input) > 80 {
 		input = strings.ToValidUTF8(input[:80], "") + "…"
 	}
-	return fmt.Errorf("%w: %s %q: %s", ErrValue, what, input, why)
+	return &ValueError{What: what, Input: input, Why: why}
 }
 
 // Value is one thing that a message can show and an indicator can name, in
@@ -151,26 +167,21 @@ func Domain(text string) (Value, error) {
 }
 
 func canonicalDomain(text string) (name, why string) {
-	name = strings.TrimSuffix(text, ".")
-	if name == "" {
+	name, why = mapName(text)
+	if why != "" {
+		return "", why
+	}
+	name = strings.TrimSuffix(name, ".")
+	switch {
+	case name == "":
 		return "", "is empty"
-	}
-	if len(name) > 4*MaxDomain {
+	case len(name) > MaxDomain:
 		return "", fmt.Sprintf("is longer than %d bytes", MaxDomain)
-	}
-	if !isPlainASCII(name) {
-		mapped, err := lenientIDNA.ToASCII(name)
-		if err != nil {
-			return "", "is no internationalised name (" + err.Error() + ")"
-		}
-		name = strings.TrimSuffix(mapped, ".")
-	}
-	name = strings.ToLower(name)
-	if len(name) > MaxDomain {
-		return "", fmt.Sprintf("is longer than %d bytes", MaxDomain)
-	}
-	if name == "" || name[0] == '.' || strings.Contains(name, "..") {
+	case name[0] == '.' || name[len(name)-1] == '.' || strings.Contains(name, ".."):
 		return "", "has an empty label"
+	}
+	if strings.Contains(name, "*") {
+		return "", `has a "*"; a domain with all below it is written .example.org`
 	}
 	for i := range len(name) {
 		if c := name[i]; c <= ' ' || c >= 0x7f || strings.IndexByte(`"#%/:<>?@[\]^|,;()`, c) >= 0 {
@@ -180,15 +191,48 @@ func canonicalDomain(text string) (name, why string) {
 	return name, ""
 }
 
-// isPlainASCII reports whether name needs no IDNA mapping: ASCII only, and no
-// A-label whose validity would have to be looked at.
-func isPlainASCII(name string) bool {
-	for i := range len(name) {
-		if name[i] >= utf8.RuneSelf {
+// mapName gives a name of any characters in lower case and its Unicode labels
+// as A-labels; whether it can be a host is for the caller to see. A name in
+// ASCII is taken as it is, A-labels that decode to nothing included: DNS looks
+// them up all the same, and so do browsers.
+func mapName(text string) (name, why string) {
+	if len(text) > 4*MaxDomain {
+		return "", fmt.Sprintf("is longer than %d bytes", MaxDomain)
+	}
+	if isASCII(text) {
+		return strings.ToLower(text), ""
+	}
+	if !utf8.ValidString(text) {
+		return "", "is neither ASCII nor UTF-8"
+	}
+	name, err := lenientIDNA.ToASCII(strings.Map(visibleLower, text))
+	if err != nil {
+		return "", "is no internationalised name (" + err.Error() + ")"
+	}
+	return strings.ToLower(name), ""
+}
+
+// visibleLower does what newer tables of UTS 46 do and those compiled in may
+// not: letters that only lately got a lower case are mapped, and format
+// characters, which no reader sees, are ignored. The joiners are left to IDNA,
+// where they can be part of a word.
+func visibleLower(r rune) rune {
+	switch {
+	case r == '\u0130', r == '\u200c', r == '\u200d':
+		return r // U+0130 becomes two characters, which IDNA does
+	case unicode.Is(unicode.Cf, r):
+		return -1
+	}
+	return unicode.ToLower(r)
+}
+
+func isASCII(text string) bool {
+	for i := range len(text) {
+		if text[i] >= utf8.RuneSelf {
 			return false
 		}
 	}
-	return !strings.Contains(name, "xn--") && !strings.Contains(name, "XN--")
+	return true
 }
 
 // NullSender is the empty reverse path of bounces (RFC 5321 section 4.5.5).
@@ -244,31 +288,36 @@ func Address(text string) (Value, error) {
 	return Value{KindAddress, local + "@" + name}, nil
 }
 
+// canonicalLocal gives the one spelling of a local part: quoted where RFC 5321
+// section 4.1.2 asks for it, but for dots in unusual places, which real
+// mailboxes have and their owners write without quotes.
 func canonicalLocal(local string) string {
-	if !utf8.ValidString(local) {
-		local = strings.ToValidUTF8(local, "\uFFFD")
+	local = strings.ToValidUTF8(local, "\uFFFD")
+	// Lower case can leave what NFC would compose.
+	local = norm.NFC.String(strings.ToLower(norm.NFC.String(local)))
+	bare := local
+	if len(local) >= 2 && local[0] == '"' && local[len(local)-1] == '"' {
+		bare = unquote(local[1 : len(local)-1])
 	}
-	local = strings.ToLower(norm.NFC.String(local))
-	if len(local) < 2 || local[0] != '"' || local[len(local)-1] != '"' {
-		return local
-	}
-	var b strings.Builder
-	plain := true
-	for i := 1; i < len(local)-1; i++ {
-		c := local[i]
-		if c == '\\' && i+1 < len(local)-1 {
-			i++
-			c = local[i]
-		}
-		if c <= ' ' || strings.IndexByte(`"(),:;<>@[\]`, c) >= 0 {
-			plain = false
-		}
-		b.WriteByte(c)
-	}
-	if bare := b.String(); plain && bare != "" && bare[0] != '.' && bare[len(bare)-1] != '.' && !strings.Contains(bare, "..") {
+	if !strings.ContainsAny(bare, " \"(),:;<>@[\\]") {
 		return bare
 	}
-	return local
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(bare) + `"`
+}
+
+// unquote undoes quoted pairs (RFC 5322 section 3.2.1).
+func unquote(text string) string {
+	if strings.IndexByte(text, '\\') < 0 {
+		return text
+	}
+	bare := make([]byte, 0, len(text))
+	for i := 0; i < len(text); i++ {
+		if text[i] == '\\' && i+1 < len(text) {
+			i++
+		}
+		bare = append(bare, text[i])
+	}
+	return string(bare)
 }
 
 // Host gives the host of v: a domain's own name, the domain of an address, the
