@@ -1,0 +1,176 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// View is derived from the ledger's events and can be built again from them at
+// any time. Package viewtest has the conformance suite. The ledger calls its
+// methods from one goroutine, one after the other.
+type View interface {
+	// Name names the view in logs and metrics; it is always the same.
+	Name() string
+	// Applied gives the cursor that the last Apply came with, zero for a view that
+	// is new or was emptied.
+	Applied() (Cursor, error)
+	// Apply takes events in the order of the ledger, and keeps what it makes of them
+	// and the cursor all together or not at all. It may be given events again that
+	// it has applied, when the cursor was not kept. It passes over types that it
+	// does not know, and takes erased events, which have no data. An error makes the
+	// same call come again later.
+	Apply(ctx context.Context, events []Event, upTo Cursor) error
+	// Rebuild empties the view, because its cursor is not of this ledger.
+	Rebuild(ctx context.Context) error
+}
+
+// Bounds on what one Apply is given.
+const (
+	groupEvents = 256
+	groupBytes  = 1 << 20
+)
+
+// runner keeps one view up to date.
+type runner struct {
+	l    *Ledger
+	view View
+	log  *zap.Logger
+
+	mu      sync.Mutex
+	applied Cursor
+	err     error         // what keeps the view from going on at the moment
+	moved   chan struct{} // closed when applied or err changes; nil if nobody waits
+}
+
+func newRunner(l *Ledger, v View) *runner {
+	return &runner{l: l, view: v, log: l.o.Logger.With(zap.String("view", v.Name()))}
+}
+
+// run follows the ledger until it closes. After an error it begins anew with what
+// the view says it has applied.
+func (r *runner) run() {
+	const longest = 10 * time.Second
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, longest) {
+		progress, err := r.follow()
+		if l := r.l; l.ctx.Err() != nil {
+			r.set(Cursor{}, ErrClosed)
+			return
+		}
+		r.set(Cursor{}, fmt.Errorf("view %s: %w", r.view.Name(), err))
+		r.log.Error("a view cannot go on and is tried again", zap.Error(err), zap.Duration("in", wait))
+		if progress {
+			wait = 100 * time.Millisecond
+		}
+		select {
+		case <-time.After(wait):
+		case <-r.l.ctx.Done():
+		}
+	}
+}
+
+// follow applies events until something fails, and reports whether any were.
+func (r *runner) follow() (progress bool, err error) {
+	at, err := r.begin()
+	if err != nil {
+		return false, err
+	}
+	r.set(at, nil)
+	for {
+		group, upTo, err := r.gather(at)
+		if err != nil {
+			return progress, err
+		}
+		if len(group) == 0 {
+			if err := r.l.await(r.l.ctx, at); err != nil {
+				return progress, err
+			}
+			continue
+		}
+		if err := r.view.Apply(r.l.ctx, group, upTo); err != nil {
+			return progress, err
+		}
+		at, progress = upTo, true
+		r.set(at, nil)
+	}
+}
+
+// gather reads the next events: whole records, as many as go into a group.
+func (r *runner) gather(after Cursor) (group []Event, upTo Cursor, err error) {
+	size := 0
+	upTo = after
+	for e, err := range r.l.Events(after) {
+		if err != nil {
+			return nil, upTo, err
+		}
+		group = append(group, e)
+		size += len(e.Data)
+		whole := e.Cursor != upTo // the cursor moves with a record's last event
+		upTo = e.Cursor
+		if whole && (len(group) >= groupEvents || size >= groupBytes) {
+			break
+		}
+	}
+	return group, upTo, nil
+}
+
+// begin finds where the view stands, and empties it when that is nowhere.
+func (r *runner) begin() (Cursor, error) {
+	at, err := r.view.Applied()
+	if err == nil {
+		err = r.l.checkCursor(at)
+	}
+	if !errors.Is(err, ErrCursor) {
+		return at, err
+	}
+	r.log.Warn("a view does not fit the ledger and is built again", zap.Error(err))
+	return Cursor{}, r.view.Rebuild(r.l.ctx)
+}
+
+// set publishes how far the view is; with an error the cursor stays as it was.
+func (r *runner) set(applied Cursor, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err == nil {
+		r.applied = applied
+	}
+	r.err = err
+	if r.moved != nil {
+		close(r.moved)
+		r.moved = nil
+	}
+}
+
+// lag gives the bytes of the log that the view has yet to apply.
+func (r *runner) lag() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return uint64(r.l.log.Last() - r.applied.at)
+}
+
+func (r *runner) wait(ctx context.Context, c Cursor) error {
+	for {
+		r.mu.Lock()
+		applied, err := r.applied, r.err
+		if r.moved == nil {
+			r.moved = make(chan struct{})
+		}
+		moved := r.moved
+		r.mu.Unlock()
+		if applied.at >= c.at {
+			return nil
+		}
+		if errors.Is(err, ErrClosed) {
+			return ErrClosed
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return errors.Join(context.Cause(ctx), err)
+		}
+	}
+}
