@@ -42,11 +42,12 @@ func (s *Site) origin(env *message.Envelope, m *message.Message) origin {
 		return o
 	}
 	o.relay = true
-	for hop, received := range m.Header.All("Received") {
-		if hop == maxRelayHops {
+	hops := 0
+	for received := range m.Header.All("Received") {
+		if hops++; hops > maxRelayHops {
 			break
 		}
-		o.client = receivedFrom(received)
+		o.client = receivedFrom(received.Unfolded())
 		if !contains(s.TrustedRelays, o.client.Addr) {
 			o.inside = contains(s.InternalNetworks, o.client.Addr)
 			return o

@@ -30,4 +30,5 @@ type Evidence struct {
 	Sender      *directory.Person // the envelope sender, when the directory knows it
 	Recipients  []Recipient
 	Generation  uint64 // of the lists that were looked at
+	Unseen      int    // bytes of header and file names that no regular expression looked at, for their length
 }

@@ -76,8 +76,8 @@ const (
 
 // Result is what the listener said about one recipient.
 type Result struct {
-	Status Status
-	Text   string // its answer, or why there was none
+	Status Status `json:"status"`
+	Text   string `json:"text,omitempty"` // its answer, or why there was none
 }
 
 // Send hands m over and gives one result for each recipient, in their order.

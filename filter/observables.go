@@ -1,0 +1,85 @@
+package filter
+
+import (
+	"strings"
+
+	"github.com/weirmail/weir/filter/message"
+	"github.com/weirmail/weir/intel"
+)
+
+// observables lists what a message shows that an indicator could name, the
+// most telling first: whoever keeps only some of them keeps the first ones.
+func observables(env *message.Envelope, client message.Client, m *message.Message) []intel.Observable {
+	c := collector{all: make([]intel.Observable, 0, 16+len(m.URLs)+3*len(m.Parts)+len(env.To))}
+	c.client(env, client)
+	c.address(env.From.Address(), intel.RoleEnvelopeFrom, "envelope")
+	c.addresses(m.From(), intel.RoleHeaderFrom, "header/From")
+	c.addresses(m.Sender(), intel.RoleSender, "header/Sender")
+	c.addresses(m.ReplyTo(), intel.RoleReplyTo, "header/Reply-To")
+	for i := range m.Parts {
+		c.part(&m.Parts[i])
+	}
+	for i := range m.URLs {
+		c.add(m.URLs[i].Value, intel.RoleURL, m.URLs[i].Place)
+	}
+	for i := range env.To {
+		c.address(env.To[i].Address(), intel.RoleRcpt, "envelope")
+	}
+	return c.all
+}
+
+type collector struct{ all []intel.Observable }
+
+func (c *collector) add(v intel.Value, role intel.Role, place string) {
+	c.all = append(c.all, intel.Observable{Value: v, Role: role, Place: place})
+}
+
+func (c *collector) client(env *message.Envelope, client message.Client) {
+	if v, err := intel.IP(client.Addr); err == nil {
+		c.add(v, intel.RoleClient, "envelope")
+	}
+	c.host(client.Name, intel.RoleClient)
+	c.host(env.Helo, intel.RoleHelo)
+	if strings.Contains(env.AuthUser, "@") {
+		c.address(env.AuthUser, intel.RoleAuthUser, "envelope")
+	}
+}
+
+// host adds a host name; "unknown" and address literals are none.
+func (c *collector) host(name string, role intel.Role) {
+	if name == "" || name == "unknown" || name[0] == '[' {
+		return
+	}
+	if v, err := intel.Domain(name); err == nil {
+		c.add(v, role, "envelope")
+	}
+}
+
+func (c *collector) address(text string, role intel.Role, place string) {
+	if v, err := intel.Address(text); err == nil {
+		c.add(v, role, place)
+	}
+}
+
+func (c *collector) addresses(list []message.Address, role intel.Role, place string) {
+	for i := range list {
+		if !list[i].Value.IsZero() {
+			c.add(list[i].Value, role, place)
+		}
+	}
+}
+
+// part adds the digests of what a client could save, and of bodies: a campaign
+// may repeat one to the byte.
+func (c *collector) part(p *message.Part) {
+	if p.SHA256 == ([32]byte{}) {
+		return
+	}
+	role := intel.RoleBody
+	if p.Attachment() || p.Archived || p.Container {
+		role = intel.RoleAttachment
+	}
+	c.add(intel.SHA256(p.SHA256), role, p.Path)
+	c.add(intel.SHA1(p.SHA1), role, p.Path)
+	c.add(intel.MD5(p.MD5), role, p.Path)
+}

@@ -1,0 +1,171 @@
+// Package policy decides what becomes of a message: rules, written as CEL
+// conditions in a file, over the evidence. It is pure. The same evidence and
+// the same rules give the same verdict, and each verdict names the rule and
+// the hits behind it.
+package policy
+
+import (
+	"github.com/weirmail/weir/filter/evidence"
+	"github.com/weirmail/weir/filter/verdict"
+	"github.com/weirmail/weir/intel"
+	"github.com/weirmail/weir/intel/rule"
+)
+
+// DefaultRule is the name under which a message passes that no rule spoke of.
+const DefaultRule = "default"
+
+// Rule is one rule of a policy.
+type Rule struct {
+	Name   string
+	When   string       // the condition, in CEL
+	Action intel.Action // what becomes of a message, or of one recipient's copy, for which it is true
+	Reply  verdict.Reply
+	Tag    verdict.Tag
+	Line   int // in the policy file
+
+	program *rule.Program
+	perRcpt bool // the condition speaks of rcpt and is decided for each recipient
+}
+
+// Policy is an ordered list of rules; the first one that is true decides. It is
+// immutable and safe for use by many goroutines.
+type Policy struct {
+	name   string
+	rules  []Rule
+	inEach bool // some rule speaks of rcpt
+}
+
+// Name is the file that the policy was read from.
+func (p *Policy) Name() string { return p.name }
+
+// Rules lists the rules in order.
+func (p *Policy) Rules() []Rule { return p.rules }
+
+// Step says how one rule was decided, for people who ask why.
+type Step struct {
+	Rule      string
+	Recipient string // empty where the rule does not speak of rcpt
+	True      bool
+	Err       error // the condition could not be decided
+}
+
+// outcome is what the rules say for one recipient.
+type outcome struct {
+	rule    *Rule // nil: none was true
+	action  intel.Action
+	reasons []verdict.Reason
+}
+
+// Decide gives the verdict on e.
+//
+// A condition that cannot be decided (it went over its cost limit, or took the
+// first of none) is taken for true, so that nobody slips past a rule by making
+// it fail; but then a reject or discard is a hold, and an accept is passed over.
+func (p *Policy) Decide(e *evidence.Evidence) *verdict.Verdict {
+	return p.decide(e, nil)
+}
+
+// Trace gives the verdict on e and how each rule was decided on the way.
+func (p *Policy) Trace(e *evidence.Evidence) (*verdict.Verdict, []Step) {
+	var steps []Step
+	v := p.decide(e, func(s Step) { steps = append(steps, s) })
+	return v, steps
+}
+
+func (p *Policy) decide(e *evidence.Evidence, trace func(Step)) *verdict.Verdict {
+	f := newFacts(e)
+	// A rule that does not speak of rcpt is decided once for the message.
+	memo := make([]decision, len(p.rules))
+	if !p.inEach || len(e.Recipients) == 0 {
+		only := p.first(f, -1, memo, trace)
+		outcomes := make([]outcome, max(1, len(e.Recipients)))
+		for i := range outcomes {
+			outcomes[i] = only
+		}
+		return merge(e, outcomes)
+	}
+	outcomes := make([]outcome, len(e.Recipients))
+	for i := range e.Recipients {
+		outcomes[i] = p.first(f, i, memo, trace)
+	}
+	return merge(e, outcomes)
+}
+
+type decision struct {
+	made  bool
+	value bool
+	err   error
+}
+
+// first finds the rule that decides for recipient i (-1: for the message).
+func (p *Policy) first(f *facts, i int, memo []decision, trace func(Step)) outcome {
+	f.rcpt = i
+	for n := range p.rules {
+		r := &p.rules[n]
+		d := memo[n]
+		if !d.made {
+			d.value, d.err = r.program.Eval(f)
+			d.made = true
+			if !r.perRcpt {
+				memo[n] = d
+			}
+			if trace != nil {
+				trace(Step{Rule: r.Name, Recipient: f.rcptName(r.perRcpt), True: d.value, Err: d.err})
+			}
+		}
+		if d.err != nil {
+			if r.Action == intel.ActionAccept {
+				continue
+			}
+			action := r.Action
+			if action == intel.ActionReject || action == intel.ActionDiscard {
+				action = intel.ActionHold
+			}
+			return outcome{rule: r, action: action, reasons: []verdict.Reason{{Rule: r.Name, Note: "the condition could not be decided: " + d.err.Error()}}}
+		}
+		if d.value {
+			return outcome{rule: r, action: r.Action, reasons: explain(f, r)}
+		}
+	}
+	return outcome{action: intel.ActionAccept}
+}
+
+// maxReasons bounds the hits that one rule names.
+const maxReasons = 16
+
+// explain names the hits behind a true rule: those for each of which alone the
+// condition would still be true, or all of them where only several together are.
+func explain(f *facts, r *Rule) []verdict.Reason {
+	hits := f.hitsUsedBy(r.program)
+	var reasons []verdict.Reason
+	for _, h := range hits {
+		if len(reasons) == maxReasons {
+			break
+		}
+		if alone, err := r.program.Eval(f.withOnly(h)); err == nil && alone {
+			reasons = append(reasons, ReasonOf(r.Name, h))
+		}
+	}
+	if len(reasons) > 0 {
+		return reasons
+	}
+	for _, h := range hits[:min(len(hits), maxReasons)] {
+		reasons = append(reasons, ReasonOf(r.Name, h))
+	}
+	if len(reasons) == 0 {
+		reasons = []verdict.Reason{{Rule: r.Name}}
+	}
+	return reasons
+}
+
+// ReasonOf says what a hit was, as a verdict and a listing name it.
+func ReasonOf(ruleName string, h *intel.Hit) verdict.Reason {
+	r := verdict.Reason{
+		Rule: ruleName, Source: h.Indicator.Source, Line: h.Indicator.Line, Entry: h.Indicator.Pattern.String(),
+		Role: string(h.Observable.Role), Place: h.Observable.Place, Note: h.Indicator.Note, Value: h.Text,
+	}
+	if v := h.Observable.Value; !v.IsZero() {
+		r.Kind, r.Value = v.Kind().String(), v.String()
+	}
+	return r
+}

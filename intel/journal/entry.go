@@ -1,0 +1,285 @@
+package journal
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/fxamacker/cbor/v2"
+
+	"github.com/weirmail/weir/intel"
+)
+
+// MaxObservables is how many observables of a message its entry keeps, the
+// first ones; the writer puts what matters most in front.
+const MaxObservables = 4096
+
+// MaxEntry is how many bytes an entry may have when it is encoded.
+const MaxEntry = 1 << 20
+
+// Entry is one message that was let through: what was seen of it and for whom.
+// It is plain data. All text in it is a stranger's.
+type Entry struct {
+	ID        string // ULID; the first part of the X-Weir-ID that it went out with
+	Parent    string // ID of the entry whose X-Weir-ID it came in with: a hint
+	Item      string // the quarantine item that it was released from
+	Time      time.Time
+	QueueID   string
+	MessageID string // without angle brackets
+
+	From      string   // envelope sender as the MTA gave it, without angle brackets
+	To        []string // envelope recipients whose copies went on, likewise
+	Client    netip.Addr
+	Helo      string
+	AuthUser  string
+	Direction intel.Direction
+
+	Subject    string
+	HeaderFrom string   // the From field, decoded
+	Date       string   // the Date field as written
+	References []string // message IDs of References and In-Reply-To
+	Files      []string // names of attachments
+
+	Size  int64    // bytes of the whole message
+	Body  [32]byte // fingerprint of the content
+	Parts []Part   // leaf parts of the MIME tree
+
+	Observables []intel.Observable
+	Overflow    int // observables that were left out
+
+	Action     intel.Action
+	Rule       string
+	Hits       []Hit
+	Generation uint64 // of the lists that it was judged under
+	Unjudged   bool   // let through without a look: over the size limit
+}
+
+// Part is a leaf part of the message.
+type Part struct {
+	Path        string
+	Type        string
+	Name        string
+	Size        int64
+	Fingerprint [32]byte
+}
+
+// Hit is an indicator that matched when the message was let through.
+type Hit struct {
+	Source string
+	Line   int
+	Value  string
+	Place  string
+}
+
+// record is an Entry as it is written. The numbers of the keys and the order
+// of the arrays are the format: append, never reuse.
+type record struct {
+	Version     int          `cbor:"0,keyasint"`
+	ID          string       `cbor:"1,keyasint"`
+	Parent      string       `cbor:"2,keyasint,omitempty"`
+	Item        string       `cbor:"3,keyasint,omitempty"`
+	Time        int64        `cbor:"4,keyasint"` // ns since 1970
+	QueueID     string       `cbor:"5,keyasint,omitempty"`
+	MessageID   []byte       `cbor:"6,keyasint,omitempty"`
+	From        []byte       `cbor:"7,keyasint,omitempty"`
+	To          [][]byte     `cbor:"8,keyasint,omitempty"`
+	Client      []byte       `cbor:"9,keyasint,omitempty"`
+	Helo        []byte       `cbor:"10,keyasint,omitempty"`
+	AuthUser    []byte       `cbor:"11,keyasint,omitempty"`
+	Direction   uint8        `cbor:"12,keyasint"`
+	Subject     []byte       `cbor:"13,keyasint,omitempty"`
+	HeaderFrom  []byte       `cbor:"14,keyasint,omitempty"`
+	Date        []byte       `cbor:"15,keyasint,omitempty"`
+	References  [][]byte     `cbor:"16,keyasint,omitempty"`
+	Files       [][]byte     `cbor:"17,keyasint,omitempty"`
+	Size        int64        `cbor:"18,keyasint"`
+	Body        []byte       `cbor:"19,keyasint"`
+	Parts       []part       `cbor:"20,keyasint,omitempty"`
+	Observables []observable `cbor:"21,keyasint,omitempty"`
+	Overflow    int          `cbor:"22,keyasint,omitempty"`
+	Action      uint8        `cbor:"23,keyasint"`
+	Rule        string       `cbor:"24,keyasint,omitempty"`
+	Hits        []hit        `cbor:"25,keyasint,omitempty"`
+	Generation  uint64       `cbor:"26,keyasint,omitempty"`
+	Unjudged    bool         `cbor:"27,keyasint,omitempty"`
+}
+
+// Text that a stranger chose is written as bytes: it need not be UTF-8.
+type (
+	part struct {
+		_           struct{} `cbor:",toarray"`
+		Path        string
+		Type        []byte
+		Name        []byte
+		Size        int64
+		Fingerprint []byte
+	}
+	observable struct {
+		_     struct{} `cbor:",toarray"`
+		Kind  uint8
+		Value []byte // a digest's bytes, else the canonical text
+		Role  string
+		Place []byte
+	}
+	hit struct {
+		_      struct{} `cbor:",toarray"`
+		Source string
+		Line   int
+		Value  []byte
+		Place  []byte
+	}
+)
+
+const version = 1
+
+// ErrEntry says that a record is no entry that this version can read.
+var ErrEntry = errors.New("not a journal entry")
+
+// codec encodes and decodes entries. It is safe for use by many goroutines.
+type codec struct {
+	enc cbor.EncMode
+	dec cbor.DecMode
+}
+
+func newCodec() (*codec, error) {
+	enc, err := cbor.EncOptions{}.EncMode()
+	if err != nil {
+		return nil, err
+	}
+	dec, err := cbor.DecOptions{MaxArrayElements: 1 << 20, MaxMapPairs: 64, MaxNestedLevels: 8}.DecMode()
+	if err != nil {
+		return nil, err
+	}
+	return &codec{enc, dec}, nil
+}
+
+func (c *codec) encode(e *Entry) ([]byte, error) {
+	r := record{
+		Version: version, ID: e.ID, Parent: e.Parent, Item: e.Item, Time: e.Time.UnixNano(), QueueID: e.QueueID,
+		MessageID: []byte(e.MessageID), From: []byte(e.From), To: bytesOf(e.To),
+		Helo: []byte(e.Helo), AuthUser: []byte(e.AuthUser), Direction: uint8(e.Direction),
+		Subject: []byte(e.Subject), HeaderFrom: []byte(e.HeaderFrom), Date: []byte(e.Date),
+		References: bytesOf(e.References), Files: bytesOf(e.Files),
+		Size: e.Size, Body: e.Body[:], Overflow: e.Overflow,
+		Action: uint8(e.Action), Rule: e.Rule, Generation: e.Generation, Unjudged: e.Unjudged,
+	}
+	if e.Client.IsValid() {
+		r.Client = e.Client.AsSlice()
+	}
+	if n := len(e.Parts); n > 0 {
+		r.Parts = make([]part, n)
+		for i := range e.Parts {
+			p := &e.Parts[i]
+			r.Parts[i] = part{Path: p.Path, Type: []byte(p.Type), Name: []byte(p.Name), Size: p.Size, Fingerprint: p.Fingerprint[:]}
+		}
+	}
+	if n := len(e.Observables); n > 0 {
+		if n > MaxObservables {
+			r.Overflow += n - MaxObservables
+			n = MaxObservables
+		}
+		r.Observables = make([]observable, n)
+		for i := range r.Observables {
+			o := &e.Observables[i]
+			value := []byte(o.Value.String())
+			if isDigest(o.Value.Kind()) {
+				n, err := hex.Decode(value, value)
+				if err != nil {
+					return nil, err
+				}
+				value = value[:n]
+			}
+			r.Observables[i] = observable{Kind: uint8(o.Value.Kind()), Value: value, Role: string(o.Role), Place: []byte(o.Place)}
+		}
+	}
+	for _, h := range e.Hits {
+		r.Hits = append(r.Hits, hit{Source: h.Source, Line: h.Line, Value: []byte(h.Value), Place: []byte(h.Place)})
+	}
+	data, err := c.enc.Marshal(&r)
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > MaxEntry {
+		return nil, fmt.Errorf("journal entry of %d bytes is larger than %d", len(data), MaxEntry)
+	}
+	return data, nil
+}
+
+func (c *codec) decode(data []byte) (*Entry, error) {
+	var r record
+	if err := c.dec.Unmarshal(data, &r); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrEntry, err)
+	}
+	if r.Version < 1 || r.Version > version {
+		return nil, fmt.Errorf("%w: version %d, this Weir reads up to %d", ErrEntry, r.Version, version)
+	}
+	e := &Entry{
+		ID: r.ID, Parent: r.Parent, Item: r.Item, Time: time.Unix(0, r.Time).UTC(), QueueID: r.QueueID,
+		MessageID: string(r.MessageID), From: string(r.From), To: textOf(r.To),
+		Helo: string(r.Helo), AuthUser: string(r.AuthUser), Direction: intel.Direction(r.Direction),
+		Subject: string(r.Subject), HeaderFrom: string(r.HeaderFrom), Date: string(r.Date),
+		References: textOf(r.References), Files: textOf(r.Files),
+		Size: r.Size, Overflow: r.Overflow, Action: intel.Action(r.Action), Rule: r.Rule, Generation: r.Generation, Unjudged: r.Unjudged,
+	}
+	copy(e.Body[:], r.Body)
+	if len(r.Client) > 0 {
+		addr, ok := netip.AddrFromSlice(r.Client)
+		if !ok {
+			return nil, fmt.Errorf("%w: a client address of %d bytes", ErrEntry, len(r.Client))
+		}
+		e.Client = addr
+	}
+	for i := range r.Parts {
+		p := Part{Path: r.Parts[i].Path, Type: string(r.Parts[i].Type), Name: string(r.Parts[i].Name), Size: r.Parts[i].Size}
+		copy(p.Fingerprint[:], r.Parts[i].Fingerprint)
+		e.Parts = append(e.Parts, p)
+	}
+	for i := range r.Observables {
+		o := &r.Observables[i]
+		v, err := valueOf(intel.Kind(o.Kind), o.Value)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrEntry, err)
+		}
+		e.Observables = append(e.Observables, intel.Observable{Value: v, Role: intel.Role(o.Role), Place: string(o.Place)})
+	}
+	for _, h := range r.Hits {
+		e.Hits = append(e.Hits, Hit{Source: h.Source, Line: h.Line, Value: string(h.Value), Place: string(h.Place)})
+	}
+	return e, nil
+}
+
+func isDigest(k intel.Kind) bool {
+	return k == intel.KindSHA256 || k == intel.KindSHA1 || k == intel.KindMD5
+}
+
+func valueOf(k intel.Kind, text []byte) (intel.Value, error) {
+	key := append(make([]byte, 0, 2+2*len(text)), byte(intel.FormExact), byte(k))
+	if isDigest(k) {
+		key = hex.AppendEncode(key, text)
+	} else {
+		key = append(key, text...)
+	}
+	p, err := intel.PatternFromKey(key, "")
+	return p.Value(), err
+}
+
+func bytesOf(texts []string) [][]byte {
+	if len(texts) == 0 {
+		return nil
+	}
+	all := make([][]byte, len(texts))
+	for i, t := range texts {
+		all[i] = []byte(t)
+	}
+	return all
+}
+
+func textOf(all [][]byte) []string {
+	var texts []string
+	for _, b := range all {
+		texts = append(texts, string(b))
+	}
+	return texts
+}

@@ -1,0 +1,232 @@
+// Package journal remembers what was let through: one entry a message in an
+// append-only log, which is the truth, and an index over it by everything that
+// an entry carries. Entries are plain data; package filter fills them.
+//
+// The index is a follower. It writes posting lists in groups, a Badger database
+// a week, and can be made anew from the log at any time. Lookups see what the
+// index has come to; Wait is for those who must see all.
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/weirmail/weir/intel/disk"
+	"github.com/weirmail/weir/intel/wal"
+)
+
+// Options says how a journal is kept.
+type Options struct {
+	FS  disk.FS // required
+	Dir string  // the journal's folder, made where it is missing; its parent has to be there; required
+
+	MinFree      int64 // free space in bytes below which no entry is taken; see wal.Options
+	IndexMinFree int64 // and below which the index is not written; see kv.Options
+
+	MaxAge   time.Duration // older entries are dropped, whole segments at a time; 0: never
+	LookBack time.Duration // entries younger than this are never dropped for their size
+	MaxBytes int64         // what the log may hold; 0: no bound
+
+	GroupDelay time.Duration // how long the index may wait for more entries; a second if 0
+	BootID     string        // see kv.Options
+	Clock      func() time.Time
+	Logger     *zap.Logger
+	Metrics    prometheus.Registerer // nil: none
+
+	segmentBytes int64 // for tests
+}
+
+func (o *Options) validate() error {
+	switch {
+	case o.FS == nil:
+		return errors.New("journal: Options.FS is missing")
+	case o.Dir == "":
+		return errors.New("journal: Options.Dir is missing")
+	case o.MaxAge < 0, o.LookBack < 0, o.MaxBytes < 0:
+		return errors.New("journal: a bound is negative")
+	case o.MaxAge > 0 && o.MaxAge < o.LookBack:
+		return fmt.Errorf("journal: entries are dropped after %s and looked back at for %s", o.MaxAge, o.LookBack)
+	}
+	if o.GroupDelay == 0 {
+		o.GroupDelay = time.Second
+	}
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = zap.NewNop()
+	}
+	return nil
+}
+
+const (
+	siteFolder disk.Site = "journal.folder" // the journal's folder in its parent
+	siteIndex  disk.Site = "journal.index"  // the index's folder in the journal's
+)
+
+// ErrFull says that the log holds what it may, and that all of it is inside the
+// look-back. It satisfies disk.ErrNoSpace.
+var ErrFull = fmt.Errorf("%w: the journal holds what journal.max_bytes allows and all of it is inside the look-back", disk.ErrNoSpace)
+
+// Journal is an open journal. All methods may be called at the same time.
+type Journal struct {
+	o     Options
+	log   *wal.Log
+	codec *codec
+	index *index
+	full  atomic.Bool // no entry is taken; set by prune
+}
+
+// Open opens the journal in a folder, or makes it there. The index catches up
+// while Run runs. Errors are those of wal.Open and kv.Open.
+func Open(o Options) (*Journal, error) {
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	codec, err := newCodec()
+	if err != nil {
+		return nil, err
+	}
+	if err := disk.MakeFolder(o.FS, o.Dir, 0o700, siteFolder); err != nil {
+		return nil, fmt.Errorf("open journal: %w", err)
+	}
+	log, err := wal.Open(wal.Options{
+		FS: o.FS, Dir: filepath.Join(o.Dir, "log"), Name: "journal", MinFree: o.MinFree, SegmentBytes: o.segmentBytes,
+		Logger: o.Logger, Metrics: o.Metrics,
+	})
+	if err != nil {
+		return nil, err
+	}
+	j := &Journal{o: o, log: log, codec: codec}
+	if j.index, err = openIndex(j); err != nil {
+		_ = log.Close()
+		return nil, err
+	}
+	return j, nil
+}
+
+// Append writes an entry and returns its position once it is durable. Errors
+// are those of wal.Log.Append, ErrFull among the ErrNoSpace ones. Without the
+// error the entry will be found, also after a crash.
+func (j *Journal) Append(ctx context.Context, e *Entry) (wal.Position, error) {
+	if j.full.Load() {
+		return 0, ErrFull
+	}
+	data, err := j.codec.encode(e)
+	if err != nil {
+		return 0, err
+	}
+	at, err := j.log.Append(ctx, data)
+	if err != nil {
+		return 0, err
+	}
+	j.index.note(at, e)
+	return at, nil
+}
+
+func (j *Journal) bytes() int64 {
+	var n int64
+	for _, s := range j.log.Segments() {
+		n += s.Bytes
+	}
+	return n
+}
+
+// Record is an entry and its position, by which it can be read again.
+type Record struct {
+	Position wal.Position
+	Entry    *Entry
+}
+
+// Get reads the entry at a position. Errors are those of wal.Log.Get and ErrEntry.
+func (j *Journal) Get(at wal.Position) (Record, error) {
+	raw, err := j.log.Get(at)
+	if err != nil {
+		return Record{}, err
+	}
+	e, err := j.codec.decode(raw.Payload)
+	if err != nil {
+		return Record{}, fmt.Errorf("journal entry at %d: %w", at, err)
+	}
+	return Record{at, e}, nil
+}
+
+// Read gives the entries behind a position in order, 0 for all that are kept.
+// The loop ends after the first error.
+func (j *Journal) Read(after wal.Position) iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
+		for raw, err := range j.log.Read(after) {
+			if err != nil {
+				yield(Record{}, err)
+				return
+			}
+			e, err := j.codec.decode(raw.Payload)
+			if err != nil {
+				err = fmt.Errorf("journal entry at %d: %w", raw.Position, err)
+			}
+			if !yield(Record{raw.Position, e}, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Lookup gives the entries that are indexed under a key, oldest first. Now and
+// then one has only the key's hash in common with what was asked for.
+func (j *Journal) Lookup(key Key) iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
+		for at, err := range j.index.positions(key) {
+			var r Record
+			if err == nil {
+				r, err = j.Get(at)
+				if errors.Is(err, wal.ErrDropped) {
+					continue
+				}
+			}
+			if !yield(r, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Wait returns once lookups see the entry at a position and all before it. The
+// error is the context's, or why Run ended.
+func (j *Journal) Wait(ctx context.Context, at wal.Position) error { return j.index.wait(ctx, at) }
+
+// Last gives the position of the newest entry, 0 if there never was one.
+func (j *Journal) Last() wal.Position { return j.log.Last() }
+
+// Status says how the journal is.
+type Status struct {
+	Bytes   int64
+	Last    wal.Position
+	Indexed wal.Position
+	Oldest  time.Time // of the oldest entry kept; zero if there is none
+}
+
+// Status gives the state at this moment.
+func (j *Journal) Status() Status {
+	s := Status{Bytes: j.bytes(), Last: j.log.Last(), Indexed: j.index.appliedTo()}
+	if segments := j.log.Segments(); len(segments) > 0 {
+		if at, ok := j.began(segments[0]); ok {
+			s.Oldest = at
+		}
+	}
+	return s
+}
+
+// Run keeps the index up with the log and drops what is too old, until the
+// context ends or the index fails for a reason that waiting does not mend.
+func (j *Journal) Run(ctx context.Context) error { return j.index.run(ctx) }
+
+// Close closes log and index. Run has to have returned.
+func (j *Journal) Close() error { return errors.Join(j.log.Close(), j.index.close()) }

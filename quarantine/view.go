@@ -1,0 +1,222 @@
+package quarantine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+
+	"github.com/fxamacker/cbor/v2"
+
+	"github.com/weirmail/weir/intel/kv"
+	"github.com/weirmail/weir/intel/ledger"
+	"github.com/weirmail/weir/quarantine/blob"
+)
+
+// View lists items. It is a ledger.View over a database that it shares: its
+// keys begin with its prefix.
+//
+//	quarantine/i | ID with all bits turned → item     (newest first)
+//	quarantine/b | blob | ID               → nothing  (items that need the blob)
+type View struct{ db *kv.DB }
+
+const (
+	viewName   = "quarantine"
+	itemPrefix = "quarantine/i"
+	blobPrefix = "quarantine/b"
+)
+
+var _ ledger.View = (*View)(nil)
+
+// NewView makes a view over a database.
+func NewView(db *kv.DB) *View { return &View{db} }
+
+// Name implements ledger.View.
+func (v *View) Name() string { return viewName }
+
+// Applied implements ledger.View.
+func (v *View) Applied() (ledger.Cursor, error) {
+	s, err := v.db.Snapshot()
+	if err != nil {
+		return ledger.Cursor{}, err
+	}
+	defer s.Release()
+	raw, err := s.Applied(viewName)
+	if err != nil {
+		return ledger.Cursor{}, err
+	}
+	return ledger.CursorFromBytes(raw)
+}
+
+// Rebuild implements ledger.View.
+func (v *View) Rebuild(ctx context.Context) error {
+	return errors.Join(v.db.DeletePrefix(ctx, []byte(itemPrefix)), v.db.DeletePrefix(ctx, []byte(blobPrefix)))
+}
+
+// Apply implements ledger.View.
+func (v *View) Apply(_ context.Context, events []ledger.Event, upTo ledger.Cursor) error {
+	s, err := v.db.Snapshot()
+	if err != nil {
+		return err
+	}
+	defer s.Release()
+	changed := map[string]*Item{}
+	for n := range events {
+		id, ok := idOf(events[n].Entity)
+		if !ok {
+			continue
+		}
+		item := changed[id]
+		if item == nil {
+			if item, err = get(s, id); err != nil {
+				return err
+			}
+			if item == nil {
+				item = &Item{}
+			}
+			changed[id] = item
+		}
+		if events[n].Version <= item.Version {
+			continue // applied before
+		}
+		if err := item.fold(&events[n]); err != nil {
+			return err
+		}
+	}
+	var b kv.Batch
+	for id, item := range changed {
+		if item.ID == "" {
+			continue
+		}
+		data, err := cbor.Marshal(item)
+		if err != nil {
+			return fmt.Errorf("item %s: %w", id, err)
+		}
+		b.Set(itemKey(id), data)
+		if item.Gone == "" {
+			b.Set(blobKey(item.Facts.Blob, id), nil)
+		} else {
+			b.Delete(blobKey(item.Facts.Blob, id))
+		}
+	}
+	b.SetApplied(viewName, upTo.Bytes())
+	return v.db.Commit(&b)
+}
+
+// itemKey makes keys come in the order of time, the newest first, and those of
+// IDs that begin alike together.
+func itemKey(id string) []byte {
+	key := append([]byte(itemPrefix), id...)
+	for i := len(itemPrefix); i < len(key); i++ {
+		key[i] = ^key[i]
+	}
+	return key
+}
+
+func blobKey(ref blob.Ref, id string) []byte {
+	return append(append([]byte(blobPrefix), ref[:]...), id...)
+}
+
+// get reads one item; nil where there is none.
+func get(s *kv.Snapshot, id string) (*Item, error) {
+	data, ok, err := s.Get(itemKey(id), nil)
+	if err != nil || !ok {
+		return nil, err
+	}
+	return decodeItem(data)
+}
+
+func decodeItem(data []byte) (*Item, error) {
+	var i Item
+	if err := cbor.Unmarshal(data, &i); err != nil {
+		return nil, fmt.Errorf("the quarantine's listing: %w", err)
+	}
+	return &i, nil
+}
+
+// items gives the items whose ID begins so, the newest first, those older than
+// the one called before alone if that is not empty.
+func (v *View) items(prefix, before string) iter.Seq2[*Item, error] {
+	return func(yield func(*Item, error) bool) {
+		s, err := v.db.Snapshot()
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		defer s.Release()
+		var from []byte
+		if before != "" {
+			from = append(itemKey(before), 0)
+		}
+		for entry, err := range s.Range(itemKey(prefix), from) {
+			var item *Item
+			if err == nil {
+				item, err = decodeItem(entry.Value)
+			}
+			if !yield(item, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// needs reports whether an item needs the blob.
+func (v *View) needs(ref blob.Ref) (bool, error) {
+	s, err := v.db.Snapshot()
+	if err != nil {
+		return false, err
+	}
+	defer s.Release()
+	for _, err := range s.Range(blobKey(ref, ""), nil) {
+		return err == nil, err
+	}
+	return false, nil
+}
+
+// Find gives the ID that begins so, in either case. Errors satisfy ErrNotFound
+// or ErrAmbiguous.
+func (v *View) Find(prefix string) (string, error) {
+	prefix = strings.ToLower(prefix)
+	var found []string
+	if prefix != "" {
+		for item, err := range v.items(prefix, "") {
+			if err != nil {
+				return "", err
+			}
+			if item.ID == prefix {
+				return prefix, nil
+			}
+			if found = append(found, item.ID); len(found) > 3 {
+				break
+			}
+		}
+	}
+	switch len(found) {
+	case 0:
+		return "", fmt.Errorf("%w: %q", ErrNotFound, prefix)
+	case 1:
+		return found[0], nil
+	}
+	slices.Sort(found)
+	return "", fmt.Errorf("%w: %q fits %s", ErrAmbiguous, prefix, strings.Join(found, ", "))
+}
+
+// dump gives the view's keys and values, for tests that compare two of them.
+func (v *View) dump() (string, error) {
+	s, err := v.db.Snapshot()
+	if err != nil {
+		return "", err
+	}
+	defer s.Release()
+	var b bytes.Buffer
+	for entry, err := range s.Range([]byte(viewName), nil) {
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(&b, "%x=%x\n", entry.Key, entry.Value)
+	}
+	return b.String(), nil
+}
