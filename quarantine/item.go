@@ -57,6 +57,7 @@ type Item struct {
 	Releases   int         `json:"releases,omitempty"`
 	Attempt    string      `json:"attempt,omitempty"` // the release under way
 	HandedOver bool        `json:"handed_over,omitempty"`
+	Erased     bool        `json:"erased,omitempty"` // what was known of it was wiped
 }
 
 // Facts is what is known of the message from when it was held.
@@ -157,7 +158,7 @@ func (i *Item) fold(e *ledger.Event) error {
 		i.Version = e.Version
 		if e.Type == typeHeld {
 			i.ID, _ = idOf(e.Entity)
-			i.Held, i.Gone = e.Time, Deleted
+			i.Held, i.Gone, i.Erased = e.Time, Deleted, true
 		}
 		return nil
 	}
@@ -219,6 +220,9 @@ func stateAfter(s reinject.Status) State {
 
 func (i *Item) each(indexes []int, f func(n int, r *Recipient)) error {
 	for n, index := range indexes {
+		if i.Erased {
+			return nil
+		}
 		if index < 0 || index >= len(i.Recipients) {
 			return fmt.Errorf("%w: recipient %d of %d", errEvent, index, len(i.Recipients))
 		}

@@ -53,7 +53,7 @@ func (q *Quarantine) List(ctx context.Context, query Query) (Page, error) {
 		return Page{}, fmt.Errorf("the beginning of a hash has to have at least %d digits", minHash)
 	}
 	var page Page
-	for item, err := range q.o.View.items(strings.ToLower(query.ID), query.Before) {
+	for item, err := range q.o.View.items(strings.ToUpper(query.ID), strings.ToUpper(query.Before)) {
 		if err != nil {
 			return Page{}, err
 		}

@@ -21,7 +21,11 @@ import (
 //
 //	quarantine/i | ID with all bits turned → item     (newest first)
 //	quarantine/b | blob | ID               → nothing  (items that need the blob)
-type View struct{ db *kv.DB }
+type View struct {
+	db  *kv.DB
+	enc cbor.EncMode
+	dec cbor.DecMode
+}
 
 const (
 	viewName   = "quarantine"
@@ -32,7 +36,18 @@ const (
 var _ ledger.View = (*View)(nil)
 
 // NewView makes a view over a database.
-func NewView(db *kv.DB) *View { return &View{db} }
+func NewView(db *kv.DB) (*View, error) {
+	// Envelope addresses need not be UTF-8, and come back byte for byte.
+	enc, err := cbor.EncOptions{Time: cbor.TimeRFC3339Nano}.EncMode()
+	if err != nil {
+		return nil, err
+	}
+	dec, err := cbor.DecOptions{UTF8: cbor.UTF8DecodeInvalid}.DecMode()
+	if err != nil {
+		return nil, err
+	}
+	return &View{db, enc, dec}, nil
+}
 
 // Name implements ledger.View.
 func (v *View) Name() string { return viewName }
@@ -53,7 +68,10 @@ func (v *View) Applied() (ledger.Cursor, error) {
 
 // Rebuild implements ledger.View.
 func (v *View) Rebuild(ctx context.Context) error {
-	return errors.Join(v.db.DeletePrefix(ctx, []byte(itemPrefix)), v.db.DeletePrefix(ctx, []byte(blobPrefix)))
+	// The cursor goes first: what is left without it is only applied again.
+	var b kv.Batch
+	b.SetApplied(viewName, nil)
+	return errors.Join(v.db.Commit(&b), v.db.DeletePrefix(ctx, []byte(itemPrefix)), v.db.DeletePrefix(ctx, []byte(blobPrefix)))
 }
 
 // Apply implements ledger.View.
@@ -71,7 +89,7 @@ func (v *View) Apply(_ context.Context, events []ledger.Event, upTo ledger.Curso
 		}
 		item := changed[id]
 		if item == nil {
-			if item, err = get(s, id); err != nil {
+			if item, err = v.get(s, id); err != nil {
 				return err
 			}
 			if item == nil {
@@ -91,7 +109,7 @@ func (v *View) Apply(_ context.Context, events []ledger.Event, upTo ledger.Curso
 		if item.ID == "" {
 			continue
 		}
-		data, err := cbor.Marshal(item)
+		data, err := v.enc.Marshal(item)
 		if err != nil {
 			return fmt.Errorf("item %s: %w", id, err)
 		}
@@ -121,17 +139,17 @@ func blobKey(ref blob.Ref, id string) []byte {
 }
 
 // get reads one item; nil where there is none.
-func get(s *kv.Snapshot, id string) (*Item, error) {
+func (v *View) get(s *kv.Snapshot, id string) (*Item, error) {
 	data, ok, err := s.Get(itemKey(id), nil)
 	if err != nil || !ok {
 		return nil, err
 	}
-	return decodeItem(data)
+	return v.decode(data)
 }
 
-func decodeItem(data []byte) (*Item, error) {
+func (v *View) decode(data []byte) (*Item, error) {
 	var i Item
-	if err := cbor.Unmarshal(data, &i); err != nil {
+	if err := v.dec.Unmarshal(data, &i); err != nil {
 		return nil, fmt.Errorf("the quarantine's listing: %w", err)
 	}
 	return &i, nil
@@ -154,7 +172,7 @@ func (v *View) items(prefix, before string) iter.Seq2[*Item, error] {
 		for entry, err := range s.Range(itemKey(prefix), from) {
 			var item *Item
 			if err == nil {
-				item, err = decodeItem(entry.Value)
+				item, err = v.decode(entry.Value)
 			}
 			if !yield(item, err) || err != nil {
 				return
@@ -179,7 +197,7 @@ func (v *View) needs(ref blob.Ref) (bool, error) {
 // Find gives the ID that begins so, in either case. Errors satisfy ErrNotFound
 // or ErrAmbiguous.
 func (v *View) Find(prefix string) (string, error) {
-	prefix = strings.ToLower(prefix)
+	prefix = strings.ToUpper(prefix)
 	var found []string
 	if prefix != "" {
 		for item, err := range v.items(prefix, "") {
