@@ -12,7 +12,7 @@ import (
 // Site says what is inside: whose mail this host handles and who may send
 // through it.
 type Site struct {
-	LocalDomains     []string       // canonical; ".example.com" stands for all names below it
+	LocalDomains     []string       // canonical; ".example.com" stands for example.com and all names below it
 	InternalNetworks []netip.Prefix // clients from here are inside
 	TrustedRelays    []netip.Prefix // backup MX, load balancer, fetchmail: the client is read from their Received line
 	AuthServID       string         // whose Authentication-Results are believed; empty: nobody's
@@ -177,6 +177,6 @@ func (s *Site) direction(inside bool, rcpts []intel.Value) intel.Direction {
 // local reports whether mail for the domain stays here.
 func (s *Site) local(domain string) bool {
 	return slices.ContainsFunc(s.LocalDomains, func(d string) bool {
-		return d == domain || strings.HasPrefix(d, ".") && strings.HasSuffix(domain, d)
+		return d == domain || strings.HasPrefix(d, ".") && (strings.HasSuffix(domain, d) || domain == d[1:])
 	})
 }

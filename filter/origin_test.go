@@ -63,7 +63,8 @@ func TestDirectionFollowsFromWhoSendsToWhom(t *testing.T) {
 		{false, []intel.Value{value("a@elsewhere.example")}, intel.Inbound},
 		{true, []intel.Value{value("a@example.org"), value("b@x.sub.example")}, intel.Internal},
 		{true, []intel.Value{value("a@example.org"), value("b@elsewhere.example")}, intel.Outbound},
-		{true, []intel.Value{value("b@sub.example")}, intel.Outbound},
+		{true, []intel.Value{value("b@sub.example")}, intel.Internal},
+		{true, []intel.Value{value("b@other-sub.example")}, intel.Outbound},
 		{true, []intel.Value{{}}, intel.Outbound},
 	}
 	for _, c := range cases {

@@ -19,7 +19,8 @@ import (
 
 // Options says where to and as whom.
 type Options struct {
-	Address  string // host:port of the listener
+	Network  string // "tcp" or "unix"
+	Address  string // host:port of the listener, or its socket's path
 	Helo     string // the name to give; "localhost" where empty
 	Timeout  time.Duration
 	StartTLS bool
@@ -34,8 +35,17 @@ type Sender struct{ o Options }
 
 // New checks the options.
 func New(o Options) (*Sender, error) {
-	if _, _, err := net.SplitHostPort(o.Address); err != nil {
-		return nil, fmt.Errorf("re-injection address %q: %w", o.Address, err)
+	switch o.Network {
+	case "unix":
+		if o.StartTLS {
+			return nil, fmt.Errorf("re-injection socket %q: a unix socket needs no TLS", o.Address)
+		}
+	case "tcp":
+		if _, _, err := net.SplitHostPort(o.Address); err != nil {
+			return nil, fmt.Errorf("re-injection address %q: %w", o.Address, err)
+		}
+	default:
+		return nil, fmt.Errorf("re-injection network %q is neither tcp nor unix", o.Network)
 	}
 	if o.Helo == "" {
 		o.Helo = "localhost"
@@ -147,7 +157,7 @@ func fill(results []Result, s Status, text string) []Result {
 func (s *Sender) dial(ctx context.Context) (c *smtp.Client, stop func(), err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	var dialer net.Dialer
-	conn, err := dialer.DialContext(ctx, "tcp", s.o.Address)
+	conn, err := dialer.DialContext(ctx, s.o.Network, s.o.Address)
 	if err != nil {
 		cancel()
 		return nil, nil, err

@@ -12,6 +12,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"sync"
@@ -117,6 +118,9 @@ func sender(t *testing.T, o Options) *Sender {
 	t.Helper()
 	if o.Timeout == 0 {
 		o.Timeout = 10 * time.Second
+	}
+	if o.Network == "" {
+		o.Network = "tcp"
 	}
 	s, err := New(o)
 	if err != nil {
@@ -232,6 +236,24 @@ func TestNothingIsSentWithoutAListener(t *testing.T) {
 	ln.Close()
 	results := sender(t, Options{Address: addr}).Send(t.Context(), Message{To: paths("a@example.org")}, func() error { t.Error("came to the point"); return nil })
 	if got := statuses(results); !reflect.DeepEqual(got, []Status{Deferred}) {
+		t.Fatalf("%+v", results)
+	}
+}
+
+func TestAUnixSocketIsAListenerToo(t *testing.T) {
+	l := &listener{}
+	srv := smtp.NewServer(l)
+	srv.Domain, srv.ErrorLog = "mx.test", discard{}
+	path := filepath.Join(t.TempDir(), "s")
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() { defer close(done); _ = srv.Serve(ln) }()
+	t.Cleanup(func() { _ = srv.Close(); <-done })
+	results := sender(t, Options{Network: "unix", Address: path}).Send(t.Context(), Message{To: paths("a@example.org"), Content: [][]byte{[]byte("\r\nx\r\n")}}, nothing)
+	if results[0].Status != Sent {
 		t.Fatalf("%+v", results)
 	}
 }
