@@ -1,0 +1,152 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// health knows what is wrong at the moment.
+type health struct {
+	isReady chan struct{} // closed once mail is judged
+
+	mu       sync.Mutex
+	problems map[string]Problem
+}
+
+// Problem is something that a person has to look at.
+type Problem struct {
+	What  string    `json:"what"` // "disk", "lists", "config" …
+	Text  string    `json:"text"`
+	Since time.Time `json:"since"`
+}
+
+func newHealth() *health {
+	return &health{isReady: make(chan struct{}), problems: map[string]Problem{}}
+}
+
+func (h *health) ready() { close(h.isReady) }
+
+func (h *health) is() bool {
+	select {
+	case <-h.isReady:
+		return true
+	default:
+		return false
+	}
+}
+
+// problem notes what is wrong and reports whether that is news.
+func (h *health) problem(what, text string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	p, known := h.problems[what]
+	if !known {
+		p.Since = time.Now()
+	}
+	news := p.Text != text
+	p.What, p.Text = what, text
+	h.problems[what] = p
+	return news
+}
+
+func (h *health) solved(what string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	_, known := h.problems[what]
+	delete(h.problems, what)
+	return known
+}
+
+func (h *health) list() []Problem {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	all := make([]Problem, 0, len(h.problems))
+	for _, p := range h.problems {
+		all = append(all, p)
+	}
+	slices.SortFunc(all, func(a, b Problem) int { return a.Since.Compare(b.Since) })
+	return all
+}
+
+// spaceEvery is how often free space is looked at.
+const spaceEvery = 5 * time.Second
+
+// watchSpace says when the disk gets too full, before and while mail is refused
+// for it.
+func (a *App) watchSpace(ctx context.Context) {
+	ticker := time.NewTicker(spaceEvery)
+	defer ticker.Stop()
+	for {
+		cfg := a.current()
+		free, err := a.o.FS.Free(string(cfg.State.Dir))
+		switch {
+		case err != nil:
+			a.log.Warn("free disk space is unknown", zap.Error(err))
+		case free < int64(cfg.State.MinFree):
+			a.trouble("disk", fmt.Sprintf("%d MiB are free under %s and state.min_free is %s: nothing is stored, and mail gets the answer of policy.on_error", free>>20, cfg.State.Dir, cfg.State.MinFree))
+		case free < indexMinFree(cfg):
+			a.trouble("disk", fmt.Sprintf("%d MiB are free under %s: below %d MiB indexes are not written, below state.min_free (%s) mail gets the answer of policy.on_error", free>>20, cfg.State.Dir, indexMinFree(cfg)>>20, cfg.State.MinFree))
+		default:
+			a.relief("disk")
+		}
+		a.watchBounds()
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// watchBounds says when quarantine or journal hold nearly what they may.
+func (a *App) watchBounds() {
+	const nearly = 90 // per cent
+	cfg, h := a.current(), a.rooms()
+	if h == nil {
+		return
+	}
+	bound := func(what string, used, most int64, text string) {
+		if most > 0 && used >= most/100*nearly {
+			a.trouble(what, fmt.Sprintf("%d of %d MiB are used: %s", used>>20, most>>20, text))
+		} else {
+			a.relief(what)
+		}
+	}
+	stored, _ := h.blobs.Usage()
+	bound("quarantine", stored, int64(cfg.Quarantine.MaxSize), "when quarantine.max_size is reached, mail that should be held gets 451")
+	bound("journal", h.journal.Status().Bytes, int64(cfg.Journal.MaxSize), "when journal.max_size is reached inside journal.lookback, mail gets the answer of policy.on_error")
+}
+
+func (a *App) trouble(what, text string) {
+	if a.health.problem(what, text) {
+		a.log.Error("needs attention", zap.String("what", what), zap.String("problem", text))
+	}
+}
+
+func (a *App) relief(what string) {
+	if a.health.solved(what) {
+		a.log.Info("is well again", zap.String("what", what))
+	}
+}
+
+// headEvery is how often the ledger's head is logged, so that a tail that was
+// cut off can be told later (weir audit verify --head).
+const headEvery = time.Hour
+
+func (a *App) logHead(ctx context.Context, h *house) {
+	for {
+		a.log.Info("ledger head", zap.Stringer("head", h.ledger.Head()))
+		timer := time.NewTimer(headEvery)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-timer.C:
+		}
+	}
+}

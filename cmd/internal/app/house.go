@@ -1,0 +1,222 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/weirmail/weir/config"
+	"github.com/weirmail/weir/filter"
+	"github.com/weirmail/weir/intel/disk"
+	"github.com/weirmail/weir/intel/ident"
+	"github.com/weirmail/weir/intel/journal"
+	"github.com/weirmail/weir/intel/kv"
+	"github.com/weirmail/weir/intel/ledger"
+	"github.com/weirmail/weir/intel/match"
+	"github.com/weirmail/weir/intel/store"
+	"github.com/weirmail/weir/quarantine"
+	"github.com/weirmail/weir/quarantine/blob"
+)
+
+// house is all that stands on the state folder.
+type house struct {
+	metrics    *prometheus.Registry
+	identity   *ident.Identity
+	view       *quarantine.View
+	ledger     *ledger.Ledger
+	journal    *journal.Journal
+	blobs      *blob.Folder
+	matcher    *match.Matcher
+	store      *store.Store
+	judge      *filter.Judge
+	filter     *filter.Filter
+	quarantine *quarantine.Quarantine
+
+	closers []func()
+}
+
+// onClose registers what close undoes; an error on the way is logged.
+func (h *house) onClose(log *zap.Logger, what string, f func() error) {
+	h.closers = append(h.closers, func() {
+		if err := f(); err != nil {
+			log.Error("closing failed; what was acknowledged is safe", zap.String("what", what), zap.Error(err))
+		}
+	})
+}
+
+func (h *house) close() {
+	for len(h.closers) > 0 {
+		last := h.closers[len(h.closers)-1]
+		h.closers = h.closers[:len(h.closers)-1]
+		last()
+	}
+}
+
+// Versions of what the databases hold. They are built anew from logs and lists
+// when theirs is another one.
+const viewsSchema = 1
+
+// retryOpen is how often opening is tried again while the disk is too full.
+const retryOpen = 5 * time.Second
+
+// ledgerKey is the purpose of the key that seals the ledger.
+const ledgerKey = "ledger"
+
+// openHouse opens everything under the state folder. While there is too little
+// room on the disk it waits: writing could kill the process, and what is there
+// is safe.
+func (a *App) openHouse(ctx context.Context, r *rules) (*house, error) {
+	for {
+		h := &house{metrics: prometheus.NewRegistry()}
+		err := a.furnish(ctx, h, r)
+		if err == nil {
+			a.health.solved("disk")
+			return h, nil
+		}
+		h.close()
+		if !errors.Is(err, disk.ErrNoSpace) {
+			return nil, err
+		}
+		a.health.problem("disk", fmt.Sprintf("the stores cannot be opened: %v", err))
+		a.log.Error("the stores cannot be opened for lack of disk space; it is tried again", zap.Error(err), zap.Duration("in", retryOpen))
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(retryOpen):
+		}
+	}
+}
+
+func (a *App) furnish(ctx context.Context, h *house, r *rules) (err error) {
+	cfg := a.current()
+	if h.identity, err = ident.Open(ident.Options{FS: a.o.FS, Dir: string(cfg.State.Dir)}); err != nil {
+		return err
+	}
+	for _, open := range []func(context.Context, *config.Config, *house) error{a.openLedger, a.openJournal, a.openBlobs, a.openStore} {
+		if err := open(ctx, cfg, h); err != nil {
+			return err
+		}
+	}
+	if err := a.build(cfg, h, r); err != nil {
+		return err
+	}
+	a.loadLists(ctx, h)
+	return h.quarantine.Recover(ctx)
+}
+
+func (a *App) openDB(cfg *config.Config, h *house, name string, schema uint32) (*kv.DB, error) {
+	db, err := kv.Open(kv.Options{FS: a.o.FS, Dir: filepath.Join(string(cfg.State.Dir), name), Name: name, Schema: schema,
+		MinFree: indexMinFree(cfg), Logger: a.log.Logger, Metrics: h.metrics})
+	if err != nil {
+		return nil, err
+	}
+	if why := db.Rebuilt(); why != "" {
+		a.log.Warn("a database is built anew", zap.String("database", name), zap.String("why", why))
+	}
+	h.onClose(a.log.Logger, "database "+name, db.Close)
+	return db, nil
+}
+
+// indexMinFree leaves room for what a database writes in the background.
+func indexMinFree(cfg *config.Config) int64 { return int64(cfg.State.MinFree) + kv.CompactionReserve }
+
+func (a *App) openLedger(ctx context.Context, cfg *config.Config, h *house) error {
+	db, err := a.openDB(cfg, h, "views", viewsSchema)
+	if err != nil {
+		return err
+	}
+	if h.view, err = quarantine.NewView(db); err != nil {
+		return err
+	}
+	h.ledger, err = ledger.Open(ledger.Options{
+		FS: a.o.FS, Dir: filepath.Join(string(cfg.State.Dir), "ledger"), Index: db, Node: h.identity.Node(), Key: h.identity.Key(ledgerKey),
+		NewID: h.identity.NewID, Views: []ledger.View{h.view}, MinFree: int64(cfg.State.MinFree), Logger: a.log.Logger, Metrics: h.metrics,
+	})
+	if err != nil {
+		return err
+	}
+	h.onClose(a.log.Logger, "ledger", h.ledger.Close)
+	// Whoever starts from a listing has to see all that was recorded.
+	last, err := h.ledger.Last()
+	if err != nil {
+		return err
+	}
+	return h.ledger.Wait(ctx, last)
+}
+
+func (a *App) openJournal(_ context.Context, cfg *config.Config, h *house) (err error) {
+	h.journal, err = journal.Open(journal.Options{
+		FS: a.o.FS, Dir: filepath.Join(string(cfg.State.Dir), "journal"), MinFree: int64(cfg.State.MinFree), IndexMinFree: indexMinFree(cfg),
+		Retention: journalRetention(cfg), MaxBytes: int64(cfg.Journal.MaxSize), Logger: a.log.Logger, Metrics: h.metrics,
+	})
+	if err == nil {
+		h.onClose(a.log.Logger, "journal", h.journal.Close)
+	}
+	return err
+}
+
+func journalRetention(cfg *config.Config) journal.Retention {
+	return journal.Retention{MaxAge: time.Duration(cfg.Journal.Retention), LookBack: time.Duration(cfg.Journal.Lookback)}
+}
+
+func (a *App) openBlobs(_ context.Context, cfg *config.Config, h *house) (err error) {
+	h.blobs, err = blob.OpenFolder(blob.Options{
+		FS: a.o.FS, Dir: filepath.Join(string(cfg.State.Dir), "blobs"), MaxBytes: int64(cfg.Quarantine.MaxSize), MinFree: int64(cfg.State.MinFree),
+		Logger: a.log.Logger, Metrics: h.metrics,
+	})
+	if err == nil {
+		h.onClose(a.log.Logger, "blobs", h.blobs.Close)
+	}
+	return err
+}
+
+func (a *App) openStore(_ context.Context, cfg *config.Config, h *house) error {
+	db, err := a.openDB(cfg, h, "intel", store.Schema)
+	if err != nil {
+		return err
+	}
+	h.matcher = match.NewMatcher()
+	h.store, err = store.Open(store.Options{DB: db, Matcher: h.matcher, Floor: lastGeneration(h.journal), Logger: a.log.Logger, Metrics: h.metrics})
+	if err == nil {
+		h.onClose(a.log.Logger, "store", func() error { h.store.Close(); return nil })
+	}
+	return err
+}
+
+// build makes what judges and holds over what was opened.
+func (a *App) build(cfg *config.Config, h *house, r *rules) (err error) {
+	if h.judge, err = filter.NewJudge(h.matcher, r.forJudge(), nil); err != nil {
+		return err
+	}
+	settings, err := quarantineSettings(cfg, r)
+	if err != nil {
+		return err
+	}
+	h.quarantine, err = quarantine.New(quarantine.Options{
+		Ledger: h.ledger, View: h.view, Blobs: h.blobs, Judge: h.judge, Journal: h.journal, Identity: h.identity,
+		Scratch: func() quarantine.ScratchSpace { return a.spool.Spool() }, Settings: settings, Logger: a.log.Logger, Metrics: h.metrics,
+	})
+	if err != nil {
+		return err
+	}
+	h.filter, err = filter.New(filter.Options{
+		Judge: h.judge, Scratch: a.spool, Journal: h.journal, Quarantine: h.quarantine, Identity: h.identity, Settings: filterSettings(cfg, r),
+		Logger: a.log.Logger, Metrics: h.metrics,
+	})
+	return err
+}
+
+// lastGeneration gives the list generation that the newest journal entry was
+// judged under: no later generation may have a lower number.
+func lastGeneration(j *journal.Journal) uint64 {
+	r, err := j.Get(j.Last())
+	if err != nil {
+		return 0
+	}
+	return r.Entry.Generation
+}
