@@ -114,7 +114,7 @@ func openIndex(j *Journal) (*index, error) {
 func (x *index) open(number int64) (*weekDB, error) {
 	db, err := kv.Open(kv.Options{
 		FS: x.j.o.FS, Dir: x.folder(number), Name: "journal-" + strconv.FormatInt(number, 10), Schema: indexSchema,
-		BootID: x.j.o.BootID, MinFree: x.j.o.IndexMinFree, Logger: x.j.o.Logger,
+		BootID: x.j.o.BootID, MinFree: x.j.o.IndexMinFree, InMemory: x.j.o.IndexInMemory, Logger: x.j.o.Logger,
 	})
 	if err != nil {
 		return nil, err

@@ -31,17 +31,33 @@ type Options struct {
 	MinFree      int64 // free space in bytes below which no entry is taken; see wal.Options
 	IndexMinFree int64 // and below which the index is not written; see kv.Options
 
-	MaxAge   time.Duration // older entries are dropped, whole segments at a time; 0: never
-	LookBack time.Duration // entries younger than this are never dropped for their size
-	MaxBytes int64         // what the log may hold; 0: no bound
+	Retention Retention
+	MaxBytes  int64 // what the log may hold; 0: no bound
 
-	GroupDelay time.Duration // how long the index may wait for more entries; a second if 0
-	BootID     string        // see kv.Options
-	Clock      func() time.Time
-	Logger     *zap.Logger
-	Metrics    prometheus.Registerer // nil: none
+	GroupDelay    time.Duration // how long the index may wait for more entries; a second if 0
+	IndexInMemory bool          // the index is gone when the journal is closed: for tests
+	BootID        string        // see kv.Options
+	Clock         func() time.Time
+	Logger        *zap.Logger
+	Metrics       prometheus.Registerer // nil: none
 
 	segmentBytes int64 // for tests
+}
+
+// Retention says how long entries are kept.
+type Retention struct {
+	MaxAge   time.Duration // older entries are dropped, whole segments at a time; 0: never
+	LookBack time.Duration // entries younger than this are never dropped for their size
+}
+
+func (r Retention) validate() error {
+	if r.MaxAge < 0 || r.LookBack < 0 {
+		return errors.New("journal: a time in Retention is negative")
+	}
+	if r.MaxAge > 0 && r.MaxAge < r.LookBack {
+		return fmt.Errorf("journal: entries are dropped after %s and looked back at for %s", r.MaxAge, r.LookBack)
+	}
+	return nil
 }
 
 func (o *Options) validate() error {
@@ -50,10 +66,11 @@ func (o *Options) validate() error {
 		return errors.New("journal: Options.FS is missing")
 	case o.Dir == "":
 		return errors.New("journal: Options.Dir is missing")
-	case o.MaxAge < 0, o.LookBack < 0, o.MaxBytes < 0:
-		return errors.New("journal: a bound is negative")
-	case o.MaxAge > 0 && o.MaxAge < o.LookBack:
-		return fmt.Errorf("journal: entries are dropped after %s and looked back at for %s", o.MaxAge, o.LookBack)
+	case o.MaxBytes < 0:
+		return errors.New("journal: Options.MaxBytes is negative")
+	}
+	if err := o.Retention.validate(); err != nil {
+		return err
 	}
 	if o.GroupDelay == 0 {
 		o.GroupDelay = time.Second
@@ -83,6 +100,7 @@ type Journal struct {
 	codec *codec
 	index *index
 	full  atomic.Bool // no entry is taken; set by prune
+	keep  atomic.Pointer[Retention]
 }
 
 // Open opens the journal in a folder, or makes it there. The index catches up
@@ -106,11 +124,21 @@ func Open(o Options) (*Journal, error) {
 		return nil, err
 	}
 	j := &Journal{o: o, log: log, codec: codec}
+	j.keep.Store(&o.Retention)
 	if j.index, err = openIndex(j); err != nil {
 		_ = log.Close()
 		return nil, err
 	}
 	return j, nil
+}
+
+// SetRetention changes how long entries are kept, from the next round on.
+func (j *Journal) SetRetention(r Retention) error {
+	if err := r.validate(); err != nil {
+		return err
+	}
+	j.keep.Store(&r)
+	return nil
 }
 
 // Append writes an entry and returns its position once it is durable. Errors
@@ -197,6 +225,10 @@ func (j *Journal) Lookup(key Key) iter.Seq2[Record, error] {
 		}
 	}
 }
+
+// Positions gives where the entries stand that Lookup gives, in the same order,
+// without reading them: for who wants the newest, or only some, of very many.
+func (j *Journal) Positions(key Key) iter.Seq2[wal.Position, error] { return j.index.positions(key) }
 
 // Wait returns once lookups see the entry at a position and all before it. The
 // error is the context's, or why Run ended.

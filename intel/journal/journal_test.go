@@ -292,7 +292,7 @@ func TestOldEntriesGoAndYoungOnesStay(t *testing.T) {
 	now := start
 	var mu sync.Mutex
 	clock := func() time.Time { mu.Lock(); defer mu.Unlock(); return now }
-	j := open(t, Options{Dir: dir, Clock: clock, MaxAge: 10 * 24 * time.Hour, segmentBytes: 2 << 10})
+	j := open(t, Options{Dir: dir, Clock: clock, Retention: Retention{MaxAge: 10 * 24 * time.Hour}, segmentBytes: 2 << 10})
 	want := fill(t, j, 400, start, 2*time.Hour, 1) // 33 days
 	j.check(t, want)
 	mu.Lock()
@@ -346,7 +346,7 @@ func TestSizeNeverDropsWhatIsInsideTheLookBack(t *testing.T) {
 	now := start
 	var mu sync.Mutex
 	clock := func() time.Time { mu.Lock(); defer mu.Unlock(); return now }
-	j := open(t, Options{Dir: filepath.Join(t.TempDir(), "journal"), Clock: clock, LookBack: 24 * time.Hour, MaxBytes: 16 << 10, segmentBytes: 2 << 10})
+	j := open(t, Options{Dir: filepath.Join(t.TempDir(), "journal"), Clock: clock, Retention: Retention{LookBack: 24 * time.Hour}, MaxBytes: 16 << 10, segmentBytes: 2 << 10})
 	var err error
 	for i := 0; i < 1000 && err == nil; i++ {
 		if _, err = j.Append(t.Context(), &Entry{ID: fmt.Sprint(i), Time: clock()}); err == nil {

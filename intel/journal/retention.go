@@ -13,13 +13,14 @@ import (
 // it does not allow enough, the journal is full until it does.
 func (j *Journal) prune() error {
 	segments := j.log.Segments()
+	keep := j.keep.Load()
 	n := 0
-	if j.o.MaxAge > 0 {
-		n = j.olderThan(segments, j.o.MaxAge)
+	if keep.MaxAge > 0 {
+		n = j.olderThan(segments, keep.MaxAge)
 	}
 	full := false
 	if excess := j.bytes() - j.o.MaxBytes; j.o.MaxBytes > 0 && excess >= 0 {
-		limit := j.olderThan(segments, j.o.LookBack)
+		limit := j.olderThan(segments, keep.LookBack)
 		freed := int64(0)
 		for i := 0; i < limit && freed <= excess; i++ {
 			freed += segments[i].Bytes

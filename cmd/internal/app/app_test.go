@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/weirmail/weir/config"
 	"github.com/weirmail/weir/filter/message"
 	"github.com/weirmail/weir/filter/milter/miltertest"
@@ -451,3 +453,5 @@ func TestDefaultsOfTheConfigurationAreThoseOfThePackages(t *testing.T) {
 		t.Errorf("policy.cost_limit %d, want %d", got, rule.DefaultCostLimit)
 	}
 }
+
+func nopLogger() *zap.Logger { return zap.NewNop() }
