@@ -110,6 +110,7 @@ const (
 	typeDeleted   = "deleted"   // by a person
 	typeExpired   = "expired"   // by age
 	typeViewed    = "viewed"    // somebody looked at the message
+	typeDoubted   = "doubted"   // what is known of it may be out of date
 	schema        = 1
 )
 
@@ -134,6 +135,10 @@ type releasedData struct {
 	Attempt    string            `json:"attempt"`
 	Recipients []int             `json:"recipients"`
 	Results    []reinject.Result `json:"results"`
+}
+
+type doubtedData struct {
+	Why string `json:"why"`
 }
 
 type viewedData struct {
@@ -195,6 +200,14 @@ func (i *Item) fold(e *ledger.Event) error {
 		for n := range i.Recipients {
 			if r := &i.Recipients[n]; r.State == Releasing {
 				r.State, r.At, r.Detail = Held, e.Time, "the daemon stopped before the message was handed over"
+			}
+		}
+	case typeDoubted:
+		var d doubtedData
+		err = unmarshal(e, &d)
+		for n := range i.Recipients {
+			if r := &i.Recipients[n]; r.State == Held || r.State == Refused {
+				r.State, r.At, r.Detail = Uncertain, e.Time, d.Why
 			}
 		}
 	case typeDeleted:

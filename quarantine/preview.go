@@ -69,7 +69,7 @@ func (q *Quarantine) Preview(ctx context.Context, id, actor string) (*Item, *Pre
 	if err != nil {
 		return item, nil, err
 	}
-	return item, previewOf(q.o.Parser.Parse(raw, scratch)), nil
+	return item, previewOf(q.current().Parser.Parse(raw, scratch)), nil
 }
 
 func previewOf(m *message.Message) *Preview {

@@ -71,7 +71,6 @@ type Options struct {
 	Blobs    blob.Store
 	Judge    Judge
 	Journal  Journal
-	Parser   *message.Parser
 	Identity Identity
 	Scratch  func() ScratchSpace
 	Settings Settings
@@ -87,7 +86,8 @@ type ScratchSpace interface {
 
 // Settings is what can change while the quarantine works.
 type Settings struct {
-	Retention time.Duration // items older than this expire; 0: never
+	Parser    *message.Parser // required
+	Retention time.Duration   // items older than this expire; 0: never
 	Senders   Senders
 }
 
@@ -139,7 +139,7 @@ type Quarantine struct {
 
 // New checks the options. Recover has to come before the first release.
 func New(o Options) (*Quarantine, error) {
-	if o.Ledger == nil || o.View == nil || o.Blobs == nil || o.Judge == nil || o.Journal == nil || o.Parser == nil || o.Identity == nil || o.Scratch == nil {
+	if o.Ledger == nil || o.View == nil || o.Blobs == nil || o.Judge == nil || o.Journal == nil || o.Identity == nil || o.Scratch == nil {
 		return nil, errors.New("quarantine: an option is missing")
 	}
 	if o.Logger == nil {
@@ -156,6 +156,9 @@ func New(o Options) (*Quarantine, error) {
 
 // SetSettings makes other settings hold from now on.
 func (q *Quarantine) SetSettings(s Settings) error {
+	if s.Parser == nil {
+		return errors.New("quarantine: settings need a parser")
+	}
 	if s.Retention < 0 {
 		return fmt.Errorf("quarantine: a retention of %s", s.Retention)
 	}

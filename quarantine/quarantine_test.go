@@ -154,8 +154,8 @@ func (h *house) open() {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	if h.Quarantine, err = New(Options{Ledger: h.ledger, View: view, Blobs: h.blobs, Judge: h.judge, Journal: h.notes, Parser: parser,
-		Identity: h.ident, Scratch: func() ScratchSpace { return heapScratch{} }, Settings: Settings{Senders: Senders{Inbound: h.send}}}); err != nil {
+	if h.Quarantine, err = New(Options{Ledger: h.ledger, View: view, Blobs: h.blobs, Judge: h.judge, Journal: h.notes,
+		Identity: h.ident, Scratch: func() ScratchSpace { return heapScratch{} }, Settings: Settings{Parser: parser, Senders: Senders{Inbound: h.send}}}); err != nil {
 		h.t.Fatal(err)
 	}
 	h.settle()
@@ -545,7 +545,7 @@ func TestADeletedMessageIsGoneAndItsRecordStays(t *testing.T) {
 
 func TestOldItemsExpireAndBytesThatNobodyNeedsGo(t *testing.T) {
 	h := newHouse(t)
-	if err := h.SetSettings(Settings{Retention: 30 * 24 * time.Hour, Senders: Senders{Inbound: h.send}}); err != nil {
+	if err := h.SetSettings(Settings{Parser: h.current().Parser, Retention: 30 * 24 * time.Hour, Senders: Senders{Inbound: h.send}}); err != nil {
 		t.Fatal(err)
 	}
 	old := h.hold(text, "<s@x.example>", "a@example.org")
@@ -613,7 +613,7 @@ func TestOutboundMailGoesBackItsOwnWay(t *testing.T) {
 		t.Errorf("without a listener: %v", err)
 	}
 	out := &sender{}
-	if err := h.SetSettings(Settings{Senders: Senders{Inbound: h.send, Outbound: out}}); err != nil {
+	if err := h.SetSettings(Settings{Parser: h.current().Parser, Senders: Senders{Inbound: h.send, Outbound: out}}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := h.release(Release{ID: id}); err != nil || len(out.sent) != 1 || len(h.send.sent) != 0 {

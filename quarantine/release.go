@@ -122,7 +122,7 @@ func (q *Quarantine) sender(i *Item) (Sender, error) {
 // judgeAgain judges the message by today's rules for the chosen recipients and
 // gives the journal entry of its release.
 func (q *Quarantine) judgeAgain(i *Item, content []byte, scratch message.Scratch, chosen []int, override bool) (*journal.Entry, error) {
-	m := q.o.Parser.Parse(content, scratch)
+	m := q.current().Parser.Parse(content, scratch)
 	env := i.envelope(chosen)
 	e, v, err := q.o.Judge.Judge(env, m)
 	if err != nil {
@@ -301,4 +301,25 @@ func (q *Quarantine) recover(ctx context.Context, id string) error {
 	}
 	q.o.Logger.Warn("a release was cut off by the end of the daemon", zap.String("item", id), zap.Bool("uncertain", item.HandedOver))
 	return err
+}
+
+// Doubt marks every held copy as one that may have been delivered: after a
+// restore nobody knows what was released since the backup was made. It may be
+// called again after a crash.
+func (q *Quarantine) Doubt(ctx context.Context, actor, why string) (int, error) {
+	n := 0
+	for item, err := range q.o.View.items("", "") {
+		if err != nil {
+			return n, err
+		}
+		if s := item.State(); s != Held && s != Refused && s != Uncertain {
+			continue
+		}
+		command := ledger.Command{ID: "doubted/" + q.o.Identity.NewID(), Entity: entityOf(item.ID), Actor: actor, Reason: why}
+		if _, err := q.commit(ctx, command, typeDoubted, doubtedData{why}, func(*Item) error { return nil }); err != nil {
+			return n, fmt.Errorf("item %s: %w", item.ID, err)
+		}
+		n++
+	}
+	return n, nil
 }

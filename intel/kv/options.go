@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
@@ -65,12 +66,12 @@ func (o *Options) validate() error {
 		o.Logger = zap.NewNop()
 	}
 	if o.BootID == "" && !o.InMemory {
-		const file = "/proc/sys/kernel/random/boot_id"
-		id, err := os.ReadFile(file)
-		if err != nil {
-			return fmt.Errorf("kv: which boot of the machine this is: %w", err)
-		}
+		id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 		o.BootID = strings.TrimSpace(string(id))
+		if err != nil || o.BootID == "" {
+			// Then a database that was not closed is always in doubt.
+			o.BootID = fmt.Sprintf("unknown-%d", time.Now().UnixNano())
+		}
 	}
 	if strings.ContainsAny(o.BootID, " \n") {
 		return fmt.Errorf("kv: boot ID %q is not one word", o.BootID)

@@ -39,7 +39,7 @@ type result struct {
 // not even the command.
 //
 // Errors are decide's own, or satisfy ErrInvalid, ErrTooLarge, ErrClosed,
-// disk.ErrNoSpace (nothing was recorded), or wal.ErrFailed. When the context
+// ErrBehind, disk.ErrNoSpace (nothing was recorded), or wal.ErrFailed. When the context
 // ends first the error is its cause; the commit may be recorded all the same, and
 // so it may after wal.ErrFailed: the same command again tells.
 func (l *Ledger) Commit(ctx context.Context, c Command, decide func(State) ([]Event, error)) (Receipt, error) {
@@ -238,11 +238,12 @@ func (l *Ledger) append(batch []staged) {
 		}
 		return
 	}
+	changes := make([]change, len(records))
 	for i, r := range records {
 		r.at = positions[i]
-		r.body = body{} // not needed any more, and it may be large
+		changes[i] = changeOf(r)
 	}
-	l.index.add(records)
+	l.index.add(changes)
 	last := records[len(records)-1]
 	l.mu.Lock()
 	l.head = link{last.Sequence, last.chain, last.seal}

@@ -191,7 +191,7 @@ func (c *clerk) Check(d *faulty.Disk) error {
 // Every sync lies in package wal, whose own suite leaves out each of them. Here it
 // is enough to see that the ledger relies on them.
 func TestNoCommitIsLostWhenThePowerGoes(t *testing.T) {
-	s := crashtest.Suite{New: func() crashtest.Workload { return newClerk(t) }, Tears: 4, Trials: 50}
+	s := crashtest.Suite{New: func() crashtest.Workload { return newClerk(t) }, Tears: 6, Trials: 100}
 	if _, err := s.Loss(""); err != nil {
 		t.Fatal(err)
 	}
@@ -265,4 +265,42 @@ func TestNoCommitIsLostWhenTheProcessIsKilled(t *testing.T) {
 			t.Fatalf("command %s was committed twice", id)
 		}
 	}
+}
+
+func TestADiskFilledByOthersStopsTheIndexFirstAndTheLedgerLast(t *testing.T) {
+	folder := crashtest.SmallDisk(t, 160<<20)
+	db, err := kv.Open(kv.Options{FS: disk.System{}, Dir: folder + "/views", Name: "views", MinFree: 80 << 20})
+	must(t, err)
+	defer func() { _ = db.Close() }()
+	o := testOptions(t, disk.System{}, folder+"/ledger")
+	o.Index, o.MinFree = db, 1<<20
+	l := mustOpen(t, o)
+	commit(t, l, "first", "x", "one")
+	must(t, l.index.flush())
+
+	// Others leave less than the database needs: the ledger goes on without it.
+	must(t, os.WriteFile(folder+"/stranger", make([]byte, 90<<20), 0o600))
+	n := 0
+	for ; ; n++ {
+		id := fmt.Sprint("c", n)
+		if _, err = l.Commit(ctx, command(id, id), say(strings.Repeat("x", 500_000))); err != nil {
+			break
+		}
+	}
+	if !errors.Is(err, disk.ErrNoSpace) || n < 20 {
+		t.Fatalf("after %d commits: %v", n, err)
+	}
+	if r := commit(t, l, "c3", "again", "x"); !r.Replayed || r.Entity != "c3" {
+		t.Errorf("%+v", r)
+	}
+	if s, err := l.State("c5"); err != nil || s.Version != 1 {
+		t.Errorf("%+v, %v", s.Version, err)
+	}
+	verify(t, disk.System{}, o.Dir, nil)
+
+	// With room again all goes on, and the index catches up.
+	must(t, os.Remove(folder+"/stranger"))
+	commit(t, l, fmt.Sprint("c", n), "x", "two")
+	must(t, l.index.flush())
+	verify(t, disk.System{}, o.Dir, nil)
 }

@@ -30,7 +30,7 @@ func (l *Ledger) Erase(ctx context.Context, c Command) (Receipt, error) {
 // hours, not for each Erase. It needs free space for one segment. What it did not
 // come to, it does the next time.
 func (l *Ledger) Scrub(ctx context.Context) (int, error) {
-	if err := l.index.waitWritten(ctx, l.log.Last()); err != nil {
+	if err := l.index.flush(); err != nil {
 		return 0, fmt.Errorf("scrub ledger: %w", err)
 	}
 	erased, err := l.index.erased()

@@ -33,6 +33,9 @@ var (
 	ErrCursor = errors.New("not a cursor of this ledger")
 	// ErrClosed says that the ledger is closed.
 	ErrClosed = errors.New("ledger closed")
+	// ErrBehind says that the index database could not be written for so long that
+	// no more can be kept in memory. It comes with the cause.
+	ErrBehind = errors.New("the ledger's index is behind")
 	// ErrNotFound says that an entity has no events.
 	ErrNotFound = errors.New("no such entity")
 )

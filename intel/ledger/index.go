@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,7 +14,6 @@ import (
 
 	"github.com/weirmail/weir/intel/disk"
 	"github.com/weirmail/weir/intel/kv"
-	"github.com/weirmail/weir/intel/wal"
 )
 
 // entry is where an entity stands, or what became of a command.
@@ -21,6 +21,17 @@ type entry struct {
 	entity  string
 	version uint64 // of the entity's last event, or of the command's
 	cursor  Cursor // of the record
+}
+
+// change is what the index has to take over from one record.
+type change struct {
+	entry
+	command string
+	erases  bool
+}
+
+func changeOf(r *record) change {
+	return change{entry{r.Entity, r.last(), r.cursor()}, r.Command, r.Kinds[0].Type == TypeErased}
 }
 
 // index knows the last record of every entity and the record of every command.
@@ -32,15 +43,20 @@ type index struct {
 	log    *zap.Logger
 	wake   chan struct{}
 
+	flushing sync.Mutex // held while the database is written; before mu
+
 	mu       sync.Mutex
 	snapshot *kv.Snapshot
 	entities map[string]entry // not in the snapshot
 	commands map[string]entry // not in the snapshot
-	waiting  []*record        // to be written to the database, in order
+	waiting  []change         // to be written to the database, in order
 	written  Cursor           // the last record that the snapshot knows
-	moved    chan struct{}    // closed when written changes; nil if nobody waits
 	err      error            // why writing fails at the moment
 }
+
+// gatherFor is how long records gather before they are written to the database.
+// Nobody waits for that: memory knows them.
+const gatherFor = 50 * time.Millisecond
 
 // maxWaiting bounds the records that the database does not hold yet. It is only
 // reached when the database cannot be written for long.
@@ -75,10 +91,6 @@ func (x *index) renew() error {
 		x.snapshot.Release()
 	}
 	x.snapshot, x.written = s, cursor
-	if x.moved != nil {
-		close(x.moved)
-		x.moved = nil
-	}
 	return nil
 }
 
@@ -139,27 +151,26 @@ func (x *index) admit() error {
 	if len(x.waiting) < maxWaiting {
 		return nil
 	}
-	return fmt.Errorf("the ledger's index is %d records behind: %w", len(x.waiting), x.err)
+	return errors.Join(fmt.Errorf("%w by %d records", ErrBehind, len(x.waiting)), x.err)
 }
 
-// add takes records that are durable.
-func (x *index) add(records []*record) {
+// add takes over from records that are durable.
+func (x *index) add(changes []change) {
 	x.mu.Lock()
-	for _, r := range records {
-		e := entry{r.Entity, r.last(), r.cursor()}
-		x.entities[r.Entity], x.commands[r.Command] = e, e
+	for _, c := range changes {
+		x.entities[c.entity], x.commands[c.command] = c.entry, c.entry
 	}
-	x.waiting = append(x.waiting, records...)
+	x.waiting = append(x.waiting, changes...)
 	x.mu.Unlock()
-	select {
-	case x.wake <- struct{}{}:
-	default:
-	}
+	x.poke()
 }
 
 // run writes the database until the context ends, and what is left then. While
-// writing fails it tries again: the database may be out of space for some time.
+// writing fails it tries again, ever more seldom: the database may be out of space
+// for some time.
 func (x *index) run(ctx context.Context) {
+	const longest = 10 * time.Second
+	wait := gatherFor
 	for {
 		select {
 		case <-x.wake:
@@ -169,19 +180,26 @@ func (x *index) run(ctx context.Context) {
 			}
 			return
 		}
-		for wait := 100 * time.Millisecond; ; wait = min(2*wait, 10*time.Second) {
-			err := x.flush()
-			x.setError(err)
-			if err == nil {
-				break
-			}
-			select {
-			case <-time.After(wait):
-				continue
-			case <-ctx.Done():
-			}
-			break
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
 		}
+		err := x.flush()
+		x.setError(err)
+		if err == nil {
+			wait = gatherFor
+			continue
+		}
+		wait = min(2*wait, longest)
+		x.poke()
+	}
+}
+
+// poke makes run look again.
+func (x *index) poke() {
+	select {
+	case x.wake <- struct{}{}:
+	default:
 	}
 }
 
@@ -201,6 +219,8 @@ func (x *index) setError(err error) {
 
 // flush writes what waits, in batches, and then looks up by a new snapshot.
 func (x *index) flush() error {
+	x.flushing.Lock()
+	defer x.flushing.Unlock()
 	x.mu.Lock()
 	waiting := x.waiting
 	x.mu.Unlock()
@@ -215,28 +235,29 @@ func (x *index) flush() error {
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.waiting = append([]*record(nil), x.waiting[len(waiting):]...)
-	for _, r := range waiting {
-		if x.entities[r.Entity].cursor == r.cursor() {
-			delete(x.entities, r.Entity)
+	x.waiting = slices.Clone(x.waiting[len(waiting):])
+	for _, c := range waiting {
+		if x.entities[c.entity] == c.entry { // else there is a later one
+			delete(x.entities, c.entity)
 		}
-		delete(x.commands, r.Command)
+		delete(x.commands, c.command)
 	}
 	return nil
 }
 
-// write puts records into the database. Doing so again changes nothing.
-func (x *index) write(records []*record) error {
+// write puts changes into the database. Doing so again changes nothing.
+func (x *index) write(changes []change) error {
 	var b kv.Batch
-	for i, r := range records {
-		e := entry{r.Entity, r.last(), r.cursor()}.encode()
-		b.Set(x.key(keyEntity, r.Entity), e)
-		b.Set(x.key(keyCommand, r.Command), e)
-		if r.Kinds[0].Type == TypeErased {
-			b.Set(x.key(keyErased, r.Entity), e)
+	for i, c := range changes {
+		value := c.encode()
+		b.Set(x.key(keyEntity, c.entity), value)
+		b.Set(x.key(keyCommand, c.command), value)
+		if c.erases {
+			b.Set(x.key(keyErased, c.entity), value)
 		}
-		if i == len(records)-1 || !b.Room(4, 8*MaxWord+1024) {
-			b.SetApplied(x.prefix, r.cursor().Bytes())
+		const most = 4 * (3*MaxWord + 256) // of one change and the cursor, generously
+		if i == len(changes)-1 || !b.Room(4, most) {
+			b.SetApplied(x.prefix, c.cursor.Bytes())
 			if err := x.db.Commit(&b); err != nil {
 				return err
 			}
@@ -257,27 +278,6 @@ func (x *index) rebuild(ctx context.Context) error {
 		return err
 	}
 	return x.renew()
-}
-
-// waitWritten returns when the snapshot knows the record at a position.
-func (x *index) waitWritten(ctx context.Context, at wal.Position) error {
-	for {
-		x.mu.Lock()
-		if x.written.at >= at {
-			x.mu.Unlock()
-			return nil
-		}
-		if x.moved == nil {
-			x.moved = make(chan struct{})
-		}
-		moved := x.moved
-		x.mu.Unlock()
-		select {
-		case <-moved:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
 }
 
 // erased lists the entities whose records have to be wiped and are not yet, with

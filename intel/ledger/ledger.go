@@ -208,7 +208,7 @@ func (l *Ledger) catchUp() error {
 			return err
 		}
 	}
-	var group []*record
+	var group []change
 	flush := func() error {
 		l.index.add(group)
 		group = group[:0]
@@ -222,7 +222,7 @@ func (l *Ledger) catchUp() error {
 		if err != nil {
 			return err
 		}
-		if group = append(group, r); len(group) == 4096 {
+		if group = append(group, changeOf(r)); len(group) == 4096 {
 			if err := flush(); err != nil {
 				return err
 			}

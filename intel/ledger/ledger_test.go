@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/oklog/ulid/v2"
+	"go.uber.org/zap"
 
 	"github.com/weirmail/weir/intel/disk"
 	"github.com/weirmail/weir/intel/disk/faulty"
@@ -236,6 +237,16 @@ func TestTheSameCommandGivesTheFirstReceipt(t *testing.T) {
 func TestOneOfManyEqualCommandsWins(t *testing.T) {
 	l := mustOpen(t, testOptions(t, disk.System{}, t.TempDir()))
 	var wg sync.WaitGroup
+	busy, release := make(chan struct{}), make(chan struct{})
+	wg.Go(func() {
+		_, err := l.Commit(ctx, command("slow", "slow"), func(State) ([]Event, error) {
+			close(busy)
+			<-release
+			return nil, nil
+		})
+		must(t, err)
+	})
+	<-busy // now all others wait together
 	receipts := make([]Receipt, 50)
 	for i := range receipts {
 		wg.Go(func() {
@@ -244,6 +255,10 @@ func TestOneOfManyEqualCommandsWins(t *testing.T) {
 			must(t, err)
 		})
 	}
+	for len(l.queue) < len(receipts) {
+		time.Sleep(time.Millisecond)
+	}
+	close(release)
 	wg.Wait()
 	fresh := 0
 	for _, r := range receipts {
@@ -495,7 +510,9 @@ func TestACancelledCallerNeverSeesDecideRunLater(t *testing.T) {
 		returned.Store(true)
 		done <- err
 	}()
-	time.Sleep(10 * time.Millisecond) // let it queue; the outcome is the same if it does not
+	for len(l.queue) == 0 {
+		time.Sleep(time.Millisecond)
+	}
 	cancel()
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Error(err)
@@ -576,6 +593,63 @@ func TestTheIndexCatchesUpWithoutADatabaseToWriteTo(t *testing.T) {
 	if r := commit(t, l, "99", "e1", "x"); !r.Replayed {
 		t.Errorf("%+v", r)
 	}
+}
+
+func TestTheIndexIsExactWhileItIsWritten(t *testing.T) {
+	x, err := newIndex(memoryIndex(t), "ledger/", zap.NewNop())
+	must(t, err)
+	short, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for short.Err() == nil {
+			if err := x.flush(); err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	for n := uint64(1); n <= 3000; n++ {
+		entity := fmt.Sprint("e", n%3)
+		x.add([]change{{entry{entity, n, Cursor{at: wal.Position(n)}}, fmt.Sprint("c", n), false}})
+		for back := uint64(0); back < min(n, 3); back++ {
+			entity := fmt.Sprint("e", (n-back)%3)
+			if e, ok, err := x.entity(entity); err != nil || !ok || e.version != n-back {
+				t.Fatalf("version %d of %s, %v, instead of %d", e.version, entity, err, n-back)
+			}
+		}
+		if e, ok, err := x.command(fmt.Sprint("c", n/2+1)); err != nil || !ok || e.version != n/2+1 {
+			t.Fatalf("command %d: %v, %v", n/2+1, ok, err)
+		}
+		time.Sleep(time.Microsecond) // the writer comes to its end somewhere between two additions
+	}
+	must(t, x.flush())
+	cancel()
+	<-done
+	if len(x.entities) != 0 || len(x.commands) != 0 || len(x.waiting) != 0 {
+		t.Errorf("left in memory: %d entities, %d commands, %d records", len(x.entities), len(x.commands), len(x.waiting))
+	}
+	x.close()
+}
+
+func TestWhenTheIndexIsTooFarBehindCommitsAreRefused(t *testing.T) {
+	o := testOptions(t, disk.System{}, t.TempDir())
+	l := mustOpen(t, o)
+	commit(t, l, "1", "x", "one")
+	must(t, l.index.flush())
+	l.index.mu.Lock()
+	l.index.waiting = make([]change, maxWaiting)
+	l.index.err = disk.ErrNoSpace
+	l.index.mu.Unlock()
+	if _, err := l.Commit(ctx, command("2", "x"), say("two")); !errors.Is(err, ErrBehind) || !errors.Is(err, disk.ErrNoSpace) {
+		t.Errorf("%v", err)
+	}
+	if r := commit(t, l, "1", "x", "one"); !r.Replayed { // known commands still get their receipt
+		t.Errorf("%+v", r)
+	}
+	l.index.mu.Lock()
+	l.index.waiting = nil
+	l.index.mu.Unlock()
+	commit(t, l, "2", "x", "two")
 }
 
 func TestTheIndexIsBuiltAgainWhenItDoesNotFitTheLog(t *testing.T) {

@@ -57,11 +57,11 @@ func (r *runner) run() {
 	const longest = 10 * time.Second
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, longest) {
 		progress, err := r.follow()
-		if l := r.l; l.ctx.Err() != nil {
-			r.set(Cursor{}, ErrClosed)
+		if r.l.ctx.Err() != nil {
+			r.stuck(ErrClosed)
 			return
 		}
-		r.set(Cursor{}, fmt.Errorf("view %s: %w", r.view.Name(), err))
+		r.stuck(fmt.Errorf("view %s: %w", r.view.Name(), err))
 		r.log.Error("a view cannot go on and is tried again", zap.Error(err), zap.Duration("in", wait))
 		if progress {
 			wait = 100 * time.Millisecond
@@ -79,7 +79,7 @@ func (r *runner) follow() (progress bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	r.set(at, nil)
+	r.reached(at)
 	for {
 		group, upTo, err := r.gather(at)
 		if err != nil {
@@ -95,7 +95,7 @@ func (r *runner) follow() (progress bool, err error) {
 			return progress, err
 		}
 		at, progress = upTo, true
-		r.set(at, nil)
+		r.reached(at)
 	}
 }
 
@@ -131,14 +131,16 @@ func (r *runner) begin() (Cursor, error) {
 	return Cursor{}, r.view.Rebuild(r.l.ctx)
 }
 
-// set publishes how far the view is; with an error the cursor stays as it was.
-func (r *runner) set(applied Cursor, err error) {
+// reached publishes how far the view is.
+func (r *runner) reached(at Cursor) { r.publish(func() { r.applied, r.err = at, nil }) }
+
+// stuck publishes what keeps the view from going on.
+func (r *runner) stuck(err error) { r.publish(func() { r.err = err }) }
+
+func (r *runner) publish(change func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err == nil {
-		r.applied = applied
-	}
-	r.err = err
+	change()
 	if r.moved != nil {
 		close(r.moved)
 		r.moved = nil

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/weirmail/weir/intel/disk"
+	"github.com/weirmail/weir/intel/disk/faulty"
 )
 
 // text is a record of n bytes, none of them zero.
@@ -26,12 +27,14 @@ func text(n int) []byte {
 	return p
 }
 
-// sample writes a log of several batches and segments and gives its folder, the
+const sampleDir = "/state/log"
+
+// sample writes a log of several batches and segments and gives its disk, the
 // positions of the records and the offset at which the last batch begins.
-func sample(t *testing.T) (dir string, at []Position, lastBatch int64) {
+func sample(t *testing.T) (d *faulty.Disk, at []Position, lastBatch int64) {
 	t.Helper()
-	dir = t.TempDir()
-	l := open(t, disk.System{}, dir, 2000)
+	d = faulty.New("/state", 1)
+	l := open(t, d, sampleDir, 2000)
 	for i := range 6 {
 		batch := [][]byte{text(300 + 10*i), text(700)}
 		if i == 5 {
@@ -46,37 +49,47 @@ func sample(t *testing.T) (dir string, at []Position, lastBatch int64) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	return dir, at, lastBatch
+	return d, at, lastBatch
 }
 
-func segmentFiles(t *testing.T, dir string) []string {
+// segmentFiles names the segments, of which there are several.
+func segmentFiles(t *testing.T, fsys disk.FS, dir string) []string {
 	t.Helper()
-	names, err := filepath.Glob(filepath.Join(dir, "*"+segmentSuffix))
-	if err != nil || len(names) < 2 {
-		t.Fatalf("%v, %v: the test needs several segments", names, err)
+	entries, err := fsys.ReadDir(dir)
+	if err != nil || len(entries) < 2 {
+		t.Fatalf("%v, %v: the test needs several segments", entries, err)
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, filepath.Join(dir, e.Name()))
 	}
 	return names
 }
 
-func readBytes(t *testing.T, name string) []byte {
+func readBytes(t *testing.T, fsys disk.FS, name string) []byte {
 	t.Helper()
-	b, err := os.ReadFile(name)
+	b, err := disk.ReadFile(fsys, name, 1<<30)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return b
 }
 
-func writeBytes(t *testing.T, name string, b []byte) {
+func writeBytes(t *testing.T, fsys disk.FS, name string, b []byte) {
 	t.Helper()
-	if err := os.WriteFile(name, b, 0o600); err != nil {
+	f, err := fsys.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.WriteAt(b, 0)
+	if err := errors.Join(err, f.Close()); err != nil {
 		t.Fatal(err)
 	}
 }
 
 // readAll opens a log and reads all of it, as a start and a full check would.
-func readAll(dir string) (n int, err error) {
-	l, err := Open(Options{FS: disk.System{}, Dir: dir, Name: "test"})
+func readAll(fsys disk.FS, dir string) (n int, err error) {
+	l, err := Open(Options{FS: fsys, Dir: dir, Name: "test"})
 	if err != nil {
 		return 0, err
 	}
@@ -91,39 +104,39 @@ func readAll(dir string) (n int, err error) {
 }
 
 func TestAFlippedByteAnywhereIsReportedAndNothingIsCut(t *testing.T) {
-	dir, at, _ := sample(t)
-	for _, name := range segmentFiles(t, dir) {
-		whole := readBytes(t, name)
+	d, at, _ := sample(t)
+	for _, name := range segmentFiles(t, d, sampleDir) {
+		whole := readBytes(t, d, name)
 		for i := range whole {
 			damaged := slices.Clone(whole)
 			damaged[i] ^= 0x80 // a text byte does not become zero by this
-			writeBytes(t, name, damaged)
-			n, err := readAll(dir)
-			var d *DamageError
-			if !errors.As(err, &d) || !errors.Is(err, ErrDamaged) {
+			writeBytes(t, d, name, damaged)
+			n, err := readAll(d, sampleDir)
+			var damage *DamageError
+			if !errors.As(err, &damage) || !errors.Is(err, ErrDamaged) {
 				t.Fatalf("byte %d of %s: %d of %d records, %v", i, name, n, len(at), err)
 			}
-			if d.Segment != name || d.Offset > int64(i) {
+			if damage.Segment != name || damage.Offset > int64(i) {
 				t.Fatalf("byte %d of %s: reported as %v", i, name, err)
 			}
-			if !bytes.Equal(readBytes(t, name), damaged) {
+			if !bytes.Equal(readBytes(t, d, name), damaged) {
 				t.Fatalf("byte %d of %s: the file was changed", i, name)
 			}
 		}
-		writeBytes(t, name, whole)
+		writeBytes(t, d, name, whole)
 	}
 }
 
 func TestATornLastBatchIsCutOffAndSaidSo(t *testing.T) {
-	dir, at, lastBatch := sample(t)
-	names := segmentFiles(t, dir)
+	d, at, lastBatch := sample(t)
+	names := segmentFiles(t, d, sampleDir)
 	name := names[len(names)-1]
-	whole := readBytes(t, name)
+	whole := readBytes(t, d, name)
 	try := func(what string, torn []byte) {
 		t.Helper()
-		writeBytes(t, name, torn)
+		writeBytes(t, d, name, torn)
 		core, logs := observer.New(zap.WarnLevel)
-		l, err := Open(Options{FS: disk.System{}, Dir: dir, Name: "test", Logger: zap.New(core)})
+		l, err := Open(Options{FS: d, Dir: sampleDir, Name: "test", Logger: zap.New(core)})
 		if err != nil {
 			t.Fatalf("%s: %v", what, err)
 		}
@@ -138,7 +151,7 @@ func TestATornLastBatchIsCutOffAndSaidSo(t *testing.T) {
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if n, err := readAll(dir); err != nil || n != got+1 {
+		if n, err := readAll(d, sampleDir); err != nil || n != got+1 {
 			t.Fatalf("%s: after an append %d records, %v", what, n, err)
 		}
 	}
@@ -160,21 +173,21 @@ func TestATornLastBatchIsCutOffAndSaidSo(t *testing.T) {
 }
 
 func TestMissingSectorsBeforeALaterBatchAreDamage(t *testing.T) {
-	dir, _, lastBatch := sample(t)
-	names := segmentFiles(t, dir)
+	d, _, lastBatch := sample(t)
+	names := segmentFiles(t, d, sampleDir)
 	name := names[len(names)-1]
-	whole := readBytes(t, name)
+	whole := readBytes(t, d, name)
 	for from := int64(sector); from < lastBatch/sector*sector; from += sector {
 		damaged := slices.Clone(whole)
 		clear(damaged[from : from+sector])
-		writeBytes(t, name, damaged)
-		if n, err := readAll(dir); !errors.Is(err, ErrDamaged) {
+		writeBytes(t, d, name, damaged)
+		if n, err := readAll(d, sampleDir); !errors.Is(err, ErrDamaged) {
 			t.Fatalf("sector at %d: %d records, %v", from, n, err)
 		}
 		// Also when of the later batch only the first sector was written.
 		damaged = damaged[:min(lastBatch+frameSize+1, int64(len(damaged)))]
-		writeBytes(t, name, damaged)
-		if n, err := readAll(dir); !errors.Is(err, ErrDamaged) {
+		writeBytes(t, d, name, damaged)
+		if n, err := readAll(d, sampleDir); !errors.Is(err, ErrDamaged) {
 			t.Fatalf("sector at %d, later batch torn: %d records, %v", from, n, err)
 		}
 	}
@@ -182,49 +195,48 @@ func TestMissingSectorsBeforeALaterBatchAreDamage(t *testing.T) {
 
 func TestSegmentsThatDoNotFitTogetherAreDamage(t *testing.T) {
 	other, _, _ := sample(t)
-	for what, spoil := range map[string]func(names []string){
-		"one is missing": func(names []string) { _ = os.Remove(names[1]) },
-		"an early one is shorter": func(names []string) {
-			b := readBytes(t, names[0])
-			writeBytes(t, names[0], b[:len(b)-1])
+	for what, spoil := range map[string]func(d *faulty.Disk, names []string){
+		"one is missing": func(d *faulty.Disk, names []string) { _ = d.Remove(names[1]) },
+		"an early one is shorter": func(d *faulty.Disk, names []string) {
+			b := readBytes(t, d, names[0])
+			writeBytes(t, d, names[0], b[:len(b)-1])
 		},
-		"an early one is longer": func(names []string) {
-			writeBytes(t, names[0], append(readBytes(t, names[0]), 0))
+		"an early one is longer": func(d *faulty.Disk, names []string) {
+			writeBytes(t, d, names[0], append(readBytes(t, d, names[0]), 0))
 		},
-		"an early one is empty": func(names []string) { writeBytes(t, names[0], nil) },
-		"the last one is empty": func(names []string) { writeBytes(t, names[len(names)-1], nil) },
-		"one is of another log": func(names []string) {
-			writeBytes(t, names[1], readBytes(t, segmentFiles(t, other)[1]))
+		"an early one is empty": func(d *faulty.Disk, names []string) { writeBytes(t, d, names[0], nil) },
+		"the last one is empty": func(d *faulty.Disk, names []string) { writeBytes(t, d, names[len(names)-1], nil) },
+		"one is of another log": func(d *faulty.Disk, names []string) {
+			writeBytes(t, d, names[1], readBytes(t, other, names[1]))
 		},
-		"two are exchanged": func(names []string) {
-			a, b := readBytes(t, names[0]), readBytes(t, names[1])
-			writeBytes(t, names[0], b)
-			writeBytes(t, names[1], a)
+		"two are exchanged": func(d *faulty.Disk, names []string) {
+			a, b := readBytes(t, d, names[0]), readBytes(t, d, names[1])
+			writeBytes(t, d, names[0], b)
+			writeBytes(t, d, names[1], a)
 		},
 	} {
-		dir, _, _ := sample(t)
-		names := segmentFiles(t, dir)
-		spoil(names)
-		n, err := readAll(dir)
-		var d *DamageError
-		if !errors.As(err, &d) || !strings.HasPrefix(d.Segment, dir) {
+		d, _, _ := sample(t)
+		names := segmentFiles(t, d, sampleDir)
+		spoil(d, names)
+		n, err := readAll(d, sampleDir)
+		var damage *DamageError
+		if !errors.As(err, &damage) || !strings.HasPrefix(damage.Segment, sampleDir) {
 			t.Errorf("%s: %d records, %v", what, n, err)
 		}
 	}
 }
 
 func TestStrangeFilesInTheFolderAreLeftAlone(t *testing.T) {
-	dir, at, _ := sample(t)
+	d, at, _ := sample(t)
 	for _, name := range []string{"README", "zzzz.wal", "0000000000000000.WAL", "0.wal", "00000000000000000.wal"} {
-		writeBytes(t, filepath.Join(dir, name), []byte("x"))
+		writeBytes(t, d, filepath.Join(sampleDir, name), []byte("x"))
 	}
-	if err := os.WriteFile(filepath.Join(dir, "0000000000000bad.wal.tmp"), nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if n, err := readAll(dir); err != nil || n != len(at) {
+	unfinished := filepath.Join(sampleDir, "0000000000000bad.wal.tmp")
+	writeBytes(t, d, unfinished, nil)
+	if n, err := readAll(d, sampleDir); err != nil || n != len(at) {
 		t.Fatalf("%d records, %v", n, err)
 	}
-	if _, err := os.Stat(filepath.Join(dir, "0000000000000bad.wal.tmp")); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := d.Stat(unfinished); !errors.Is(err, fs.ErrNotExist) {
 		t.Error("an unfinished segment was left")
 	}
 }
@@ -232,8 +244,8 @@ func TestStrangeFilesInTheFolderAreLeftAlone(t *testing.T) {
 // A stranger chooses what stands in a record. A whole log that he put into one
 // must not pass for what was written after it.
 func TestAFrameInsideARecordProvesNothing(t *testing.T) {
-	dir := t.TempDir()
-	l := open(t, disk.System{}, dir, 0)
+	d := faulty.New("/state", 1)
+	l := open(t, d, sampleDir, 0)
 	mustAppend(t, l, "first")
 	at := l.Segments()[0].end()
 
@@ -250,11 +262,11 @@ func TestAFrameInsideARecordProvesNothing(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	name := filepath.Join(dir, segmentName(0))
-	whole := readBytes(t, name)
+	name := filepath.Join(sampleDir, segmentName(0))
+	whole := readBytes(t, d, name)
 	clear(whole[sector : 2*sector])
-	writeBytes(t, name, whole)
-	if n, err := readAll(dir); err != nil || n != 1 {
+	writeBytes(t, d, name, whole)
+	if n, err := readAll(d, sampleDir); err != nil || n != 1 {
 		t.Fatalf("%d records, %v", n, err)
 	}
 }
@@ -281,11 +293,11 @@ func TestReadingALogOfAnotherProcess(t *testing.T) {
 	// A batch that the daemon is writing at the moment.
 	segs := l.Segments()
 	name := filepath.Join(dir, segmentName(segs[len(segs)-1].Base))
-	whole := readBytes(t, name)
+	whole := readBytes(t, disk.System{}, name)
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	writeBytes(t, name, append(slices.Clone(whole), "half a header"...))
+	writeBytes(t, disk.System{}, name, append(slices.Clone(whole), "half a header"...))
 	r, err = OpenReader(disk.System{}, dir)
 	if err != nil {
 		t.Fatal(err)
@@ -293,14 +305,14 @@ func TestReadingALogOfAnotherProcess(t *testing.T) {
 	if got := payloads(t, r.Read(0)); len(got) != 21 || r.Torn() != 13 {
 		t.Fatalf("%d records, %d bytes torn", len(got), r.Torn())
 	}
-	if size := len(readBytes(t, name)); size != len(whole)+13 {
+	if size := len(readBytes(t, disk.System{}, name)); size != len(whole)+13 {
 		t.Fatal("reading changed the file")
 	}
 
-	first := segmentFiles(t, dir)[0]
-	b := readBytes(t, first)
+	first := segmentFiles(t, disk.System{}, dir)[0]
+	b := readBytes(t, disk.System{}, first)
 	b[headerSize+frameSize+5]++
-	writeBytes(t, first, b)
+	writeBytes(t, disk.System{}, first, b)
 	r, err = OpenReader(disk.System{}, dir)
 	if err != nil {
 		t.Fatal(err)

@@ -46,7 +46,7 @@ type Log struct {
 	failed   error     // why nothing is appended any more
 	closed   bool
 	pending  *batch
-	spare    []byte        // buffer of an earlier batch
+	spare    [][]byte      // buffers of earlier batches: one fills while the other is written
 	taken    chan struct{} // closed when the pending batch is taken; nil if nobody waits
 	moved    chan struct{} // closed when last changes or the log closes; nil if nobody waits
 
@@ -100,7 +100,14 @@ func (l *Log) load() error {
 		return l.begin()
 	}
 	active := &l.segments[len(l.segments)-1]
-	if l.file, err = l.o.FS.OpenFile(l.folder.path(active.Base), os.O_RDWR, 0); err != nil {
+	if active.Bytes == headerSize {
+		// Its maker may have died, or failed, before its name was durable; every
+		// segment that holds something got further.
+		l.file, err = l.folder.create(active.Base)
+	} else {
+		l.file, err = l.o.FS.OpenFile(l.folder.path(active.Base), os.O_RDWR, 0)
+	}
+	if err != nil {
 		return err
 	}
 	if err := l.repair(active); err != nil {
@@ -155,10 +162,7 @@ func (l *Log) repair(active *Segment) error {
 			return err
 		}
 	}
-	if err := l.file.Sync(siteOpen); err != nil {
-		return err
-	}
-	return l.o.FS.SyncDir(l.o.Dir, siteOpenFolder)
+	return l.file.Sync(siteOpen)
 }
 
 // lastOf finds the last record of a segment that has a successor.
@@ -271,8 +275,10 @@ func (l *Log) enqueue(ctx context.Context, payloads ...[]byte) (*batch, int, err
 // join gives the pending batch and makes the writer come for it; l.mu is held.
 func (l *Log) join() *batch {
 	if l.pending == nil {
-		l.pending = &batch{buf: l.spare[:0], done: make(chan struct{})}
-		l.spare = nil
+		l.pending = &batch{done: make(chan struct{})}
+		if n := len(l.spare); n > 0 {
+			l.pending.buf, l.spare = l.spare[n-1][:0], l.spare[:n-1]
+		}
 		select {
 		case l.wake <- struct{}{}:
 		default:

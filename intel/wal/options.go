@@ -70,7 +70,6 @@ const (
 	siteAppend        disk.Site = "wal.append"         // a batch
 	siteRollback      disk.Site = "wal.rollback"       // a batch cut off after a full disk
 	siteOpen          disk.Site = "wal.open"           // the last batch, and what was cut off behind it
-	siteOpenFolder    disk.Site = "wal.open-folder"    // names that a crashed process did not come to sync
 	siteDrop          disk.Site = "wal.drop"           // a removed segment
 	siteRewrite       disk.Site = "wal.rewrite"        // a segment's new content
 	siteRewriteFolder disk.Site = "wal.rewrite-folder" // its taking the old one's place

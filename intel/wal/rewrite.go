@@ -14,8 +14,9 @@ import (
 	"github.com/weirmail/weir/intel/disk"
 )
 
-// Roll makes the log go on in a new segment, so that all records so far lie in
-// segments that are not written to any more. Errors are those of Append.
+// Roll makes the log go on in a new segment, so that all records that are durable
+// by now lie in segments that are not written to any more. Errors are those of
+// Append.
 func (l *Log) Roll(ctx context.Context) error {
 	l.mu.Lock()
 	if err := l.admit(ctx, 0); err != nil {

@@ -22,6 +22,9 @@ type Segment struct {
 }
 
 // end is the position behind the segment's last record.
+// Name gives the name of the segment's file in the log's folder.
+func (s Segment) Name() string { return segmentName(s.Base) }
+
 // First gives the position that the segment's first record has, if there is one.
 func (s Segment) First() Position { return s.Base + headerSize }
 
@@ -173,7 +176,9 @@ func (f folder) judge(file io.ReaderAt, seg Segment, bad *errFrame) error {
 	if err != nil {
 		return err
 	}
-	_ = torn
+	if !torn {
+		return damage
+	}
 	later, err := f.laterBatch(file, seg, bad.offset)
 	if err != nil {
 		return err

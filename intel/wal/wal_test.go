@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -490,5 +491,135 @@ func TestRewriteChangesPayloadsAndNothingElse(t *testing.T) {
 	files, err := os.ReadDir(dir)
 	if err != nil || len(files) != len(l.Segments()) {
 		t.Fatalf("left behind: %v", files)
+	}
+}
+
+// gatedFS lets each sync of a batch wait for what the test says about it.
+type gatedFS struct {
+	disk.System
+	asked   chan struct{}
+	answers chan error
+}
+
+type gatedFile struct {
+	disk.File
+	fs gatedFS
+}
+
+func (g gatedFS) OpenFile(name string, flag int, perm os.FileMode) (disk.File, error) {
+	f, err := g.System.OpenFile(name, flag, perm)
+	return gatedFile{f, g}, err
+}
+
+func (f gatedFile) Datasync(site disk.Site) error {
+	f.fs.asked <- struct{}{}
+	if err := <-f.fs.answers; err != nil {
+		return err
+	}
+	return f.File.Datasync(site)
+}
+
+func TestWhatWaitsBehindAFailedBatchFailsToo(t *testing.T) {
+	fsys := gatedFS{asked: make(chan struct{}), answers: make(chan error, 2)}
+	l := open(t, fsys, t.TempDir(), 0)
+	results := make(chan error, 2)
+	try := func() {
+		_, err := l.Append(context.Background(), []byte("x"))
+		results <- err
+	}
+	go try()
+	<-fsys.asked
+	go try()
+	for { // until it waits behind the first
+		l.mu.Lock()
+		waiting := l.pending != nil
+		l.mu.Unlock()
+		if waiting {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	fsys.answers <- errors.New("input/output error")
+	fsys.answers <- nil // for a second batch that must not come
+	for range 2 {
+		if err := <-results; !errors.Is(err, ErrFailed) {
+			t.Errorf("gave %v", err)
+		}
+	}
+}
+
+func TestASyncThatFindsNoRoomIsUndone(t *testing.T) {
+	d := faulty.New("/state", 1)
+	l := open(t, d, "/state/log", 0)
+	mustAppend(t, l, "first")
+	fail := map[disk.Site]bool{siteAppend: true}
+	d.Inject(func(op faulty.Op) error {
+		if fail[op.Site] {
+			return syscall.ENOSPC
+		}
+		return nil
+	})
+	if _, err := l.Append(context.Background(), []byte("second")); !errors.Is(err, disk.ErrNoSpace) || errors.Is(err, ErrFailed) {
+		t.Fatalf("gave %v", err)
+	}
+	delete(fail, siteAppend)
+	mustAppend(t, l, "third")
+	if got := payloads(t, l.Read(0)); !slices.Equal(got, []string{"first", "third"}) {
+		t.Fatalf("%q", got)
+	}
+
+	// When undoing fails as well, trying again is no cure.
+	fail[siteAppend], fail[siteRollback] = true, true
+	for range 2 {
+		if _, err := l.Append(context.Background(), []byte("fourth")); errors.Is(err, disk.ErrNoSpace) || !errors.Is(err, ErrFailed) {
+			t.Fatalf("gave %v", err)
+		}
+	}
+	clear(fail)
+	if got := payloads(t, l.Read(0)); !slices.Equal(got, []string{"first", "third"}) {
+		t.Fatalf("a failed log shows %q", got)
+	}
+}
+
+func TestRollingWithoutRoomIsTriedAgain(t *testing.T) {
+	for _, kind := range []faulty.Kind{faulty.Create, faulty.Write, faulty.Sync, faulty.Rename, faulty.SyncDir} {
+		for name, next := range map[string]func(*faulty.Disk) *faulty.Disk{
+			"process died":         (*faulty.Disk).Restart,
+			"power cut, all kept":  func(d *faulty.Disk) *faulty.Disk { return d.Reboot(faulty.All) },
+			"power cut, none kept": func(d *faulty.Disk) *faulty.Disk { return d.Reboot(faulty.Nothing) },
+		} {
+			d := faulty.New("/state", 1)
+			l := open(t, d, "/state/log", 0)
+			mustAppend(t, l, "first")
+			d.Inject(func(op faulty.Op) error {
+				if op.Kind == kind {
+					return syscall.ENOSPC
+				}
+				return nil
+			})
+			err := l.Roll(context.Background())
+			d.Inject(nil)
+			if kind == faulty.SyncDir { // too late to be tried again
+				if !errors.Is(err, ErrFailed) {
+					t.Errorf("%s: %v", kind, err)
+				}
+				_ = l.Close()
+				l = open(t, d, "/state/log", 0)
+			} else if !errors.Is(err, disk.ErrNoSpace) {
+				t.Errorf("%s: %v", kind, err)
+			}
+			mustAppend(t, l, "second")
+			if err := l.Roll(context.Background()); err != nil {
+				t.Errorf("%s: %v", kind, err)
+			}
+			mustAppend(t, l, "third")
+			if err := l.Close(); err != nil {
+				t.Fatal(err)
+			}
+			l = open(t, next(d), "/state/log", 0)
+			if got := payloads(t, l.Read(0)); !slices.Equal(got, []string{"first", "second", "third"}) {
+				t.Errorf("%s, %s: %q in %d segments", kind, name, got, len(l.Segments()))
+			}
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"runtime"
 	"time"
 
@@ -12,7 +13,7 @@ import (
 	"github.com/weirmail/weir/intel/disk"
 )
 
-// keepBuffer bounds the buffer that is kept for the next batch.
+// keepBuffer bounds a buffer that is kept for a later batch.
 const keepBuffer = 4 << 20
 
 // write is the one goroutine that touches the last segment. It writes what
@@ -73,7 +74,6 @@ func (l *Log) commit(b *batch) error {
 		}
 		active = next
 	}
-
 	if len(b.buf) == 0 {
 		return nil
 	}
@@ -105,7 +105,10 @@ func (b *batch) stamp(id logID) {
 func (l *Log) roll(active Segment) (Segment, error) {
 	file, err := l.folder.create(active.end())
 	if errors.Is(err, disk.ErrNoSpace) {
-		return active, err
+		// Unless its name is there already: then the one before must not grow.
+		if _, statErr := l.o.FS.Stat(l.folder.path(active.end())); errors.Is(statErr, fs.ErrNotExist) {
+			return active, err
+		}
 	}
 	if err != nil {
 		return active, l.fail(err)
@@ -168,8 +171,8 @@ func (l *Log) finish(b *batch, err error) {
 		l.last = b.start + Position(b.last)
 		l.notifyMoved()
 	}
-	if cap(b.buf) <= keepBuffer {
-		l.spare = b.buf
+	if c := cap(b.buf); c > 0 && c <= keepBuffer && len(l.spare) < 2 {
+		l.spare = append(l.spare, b.buf)
 	}
 	b.buf, b.err = nil, err
 	close(b.done)

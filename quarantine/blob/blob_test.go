@@ -393,7 +393,7 @@ func (k *keeper) Check(d *faulty.Disk) error {
 	}
 	for ref := range k.gone {
 		if _, err := f.Stat(ctx, ref); !errors.Is(err, blob.ErrNotFound) {
-			return fmt.Errorf("blob %s was deleted and is back (%w)", ref, err)
+			return fmt.Errorf("blob %s was deleted and is back (%v)", ref, err)
 		}
 	}
 	for info, err := range f.All(ctx) {

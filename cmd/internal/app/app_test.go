@@ -1,7 +1,9 @@
 package app
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -12,11 +14,13 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"go.uber.org/zap"
 
+	"github.com/weirmail/weir/cmd/internal/backup"
 	"github.com/weirmail/weir/config"
 	"github.com/weirmail/weir/filter/message"
 	"github.com/weirmail/weir/filter/milter/miltertest"
@@ -455,3 +459,85 @@ func TestDefaultsOfTheConfigurationAreThoseOfThePackages(t *testing.T) {
 }
 
 func nopLogger() *zap.Logger { return zap.NewNop() }
+
+func TestABackupOfARunningDaemonRestoresAllAndDoubtsWhatIsHeld(t *testing.T) {
+	s := newSite(t, "")
+	s.start()
+	s.send(mail("x"), "a@example.org")
+	s.send(mail("see http://evil.example/pay"), "a@example.org")
+	before := s.items()[0]
+	// Mail goes on while the backup is made.
+	stop := make(chan struct{})
+	var busy sync.WaitGroup
+	busy.Go(func() {
+		session := s.session()
+		defer func() { _ = session.Close() }()
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+				s.sendIn(session, mail(fmt.Sprintf("number %d http://evil.example/pay", i)), "a@example.org")
+			}
+		}
+	})
+	var tape bytes.Buffer
+	m, err := backup.Write(t.Context(), &tape, filepath.Join(s.dir, "state"), s.app.rooms().identity.Key(backup.LedgerKey), time.Now())
+	close(stop)
+	busy.Wait()
+	if err != nil || m.Records == 0 {
+		t.Fatalf("%+v %v", m, err)
+	}
+	if _, err := backup.Restore(t.Context(), bytes.NewReader(tape.Bytes()), filepath.Join(s.dir, "state")); err == nil {
+		t.Error("restored over a state that is in use")
+	}
+	s.stop()
+
+	if err := os.RemoveAll(filepath.Join(s.dir, "state")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := backup.Restore(t.Context(), bytes.NewReader(tape.Bytes()), filepath.Join(s.dir, "state")); err != nil {
+		t.Fatal(err)
+	}
+	s.start()
+	if n := len(s.journalled()); n != 1 {
+		t.Errorf("%d journal entries", n)
+	}
+	item, content, err := s.app.rooms().quarantine.Message(t.Context(), before.ID, "unix:0", "export")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(content)
+	_ = content.Close()
+	if err != nil || string(got) != mail("see http://evil.example/pay") {
+		t.Errorf("%q %v", got, err)
+	}
+	if item.State() != quarantine.Uncertain || !strings.Contains(item.Recipients[0].Detail, "restored from a backup") || item.Version != 2 {
+		t.Errorf("%+v", item)
+	}
+	s.stop()
+	s.start() // which doubts nothing anew
+	if item, err = s.app.rooms().quarantine.Get(before.ID); err != nil || item.Version != 3 {
+		t.Errorf("%+v %v", item, err)
+	}
+}
+
+func TestADamagedBackupIsNotRestored(t *testing.T) {
+	s := newSite(t, "")
+	s.start()
+	s.send(mail("see http://evil.example/pay"), "a@example.org")
+	var tape bytes.Buffer
+	if _, err := backup.Write(t.Context(), &tape, filepath.Join(s.dir, "state"), s.app.rooms().identity.Key(backup.LedgerKey), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	good := tape.Bytes()
+	for name, bad := range map[string][]byte{
+		"nothing": nil, "not a tar": []byte("hello"), "cut off": good[:len(good)/2],
+		"an edited ledger": bytes.Replace(bytes.Clone(good), []byte("blocked-url"), []byte("blocked-xyz"), 1),
+		"another name":     bytes.Replace(bytes.Clone(good), []byte("blobs/"), []byte("../../"), 1),
+	} {
+		if _, err := backup.Restore(t.Context(), bytes.NewReader(bad), filepath.Join(t.TempDir(), "state")); !errors.Is(err, backup.ErrBackup) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weirmail/weir/cmd/internal/backup"
 	"github.com/weirmail/weir/filter"
 	"github.com/weirmail/weir/filter/message"
 	"github.com/weirmail/weir/filter/message/spool"
@@ -68,7 +69,7 @@ func (p *path) furnish(d *faulty.Disk, h *house) (f *filter.Filter, err error) {
 	if h.view, err = quarantine.NewView(db); err != nil {
 		return nil, err
 	}
-	h.ledger, err = ledger.Open(ledger.Options{FS: d, Dir: "/state/ledger", Index: db, Node: h.identity.Node(), Key: h.identity.Key(ledgerKey),
+	h.ledger, err = ledger.Open(ledger.Options{FS: d, Dir: "/state/ledger", Index: db, Node: h.identity.Node(), Key: h.identity.Key(backup.LedgerKey),
 		NewID: h.identity.NewID, Views: []ledger.View{h.view}, SegmentBytes: 4000})
 	if err != nil {
 		return nil, err

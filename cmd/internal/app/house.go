@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"github.com/weirmail/weir/cmd/internal/backup"
 	"github.com/weirmail/weir/config"
 	"github.com/weirmail/weir/filter"
 	"github.com/weirmail/weir/intel/disk"
@@ -64,9 +66,6 @@ const viewsSchema = 1
 // retryOpen is how often opening is tried again while the disk is too full.
 const retryOpen = 5 * time.Second
 
-// ledgerKey is the purpose of the key that seals the ledger.
-const ledgerKey = "ledger"
-
 // openHouse opens everything under the state folder. While there is too little
 // room on the disk it waits: writing could kill the process, and what is there
 // is safe.
@@ -105,8 +104,41 @@ func (a *App) furnish(ctx context.Context, h *house, r *rules) (err error) {
 	if err := a.build(cfg, h, r); err != nil {
 		return err
 	}
-	a.loadLists(ctx, h)
-	return h.quarantine.Recover(ctx)
+	if _, err := a.loadLists(ctx, h); errors.Is(err, disk.ErrNoSpace) {
+		return err
+	}
+	if err := h.quarantine.Recover(ctx); err != nil {
+		return err
+	}
+	return a.afterRestore(ctx, h)
+}
+
+// afterRestore takes note of a restore: a new epoch begins, and what is held may
+// have been released since the backup was made.
+func (a *App) afterRestore(ctx context.Context, h *house) error {
+	state := string(a.current().State.Dir)
+	m, err := backup.Restored(state)
+	if err != nil || m == nil {
+		return err
+	}
+	why := fmt.Sprintf("restored from a backup of %s: it may have been released since", m.Time.Format(time.RFC3339))
+	command := ledger.Command{ID: "restored/" + h.identity.NewID(), Entity: "node/" + h.identity.Node(), Actor: "weir:restore", Reason: why}
+	data, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	_, err = h.ledger.Commit(ctx, command, func(ledger.State) ([]ledger.Event, error) {
+		return []ledger.Event{{Type: "restored", Schema: 1, Data: data}}, nil
+	})
+	if err != nil {
+		return err
+	}
+	n, err := h.quarantine.Doubt(ctx, command.Actor, why)
+	if err != nil {
+		return err
+	}
+	a.log.Warn("the state was restored from a backup", zap.Time("of", m.Time), zap.Int("held_items", n))
+	return backup.Noted(state)
 }
 
 func (a *App) openDB(cfg *config.Config, h *house, name string, schema uint32) (*kv.DB, error) {
@@ -134,7 +166,7 @@ func (a *App) openLedger(ctx context.Context, cfg *config.Config, h *house) erro
 		return err
 	}
 	h.ledger, err = ledger.Open(ledger.Options{
-		FS: a.o.FS, Dir: filepath.Join(string(cfg.State.Dir), "ledger"), Index: db, Node: h.identity.Node(), Key: h.identity.Key(ledgerKey),
+		FS: a.o.FS, Dir: filepath.Join(string(cfg.State.Dir), "ledger"), Index: db, Node: h.identity.Node(), Key: h.identity.Key(backup.LedgerKey),
 		NewID: h.identity.NewID, Views: []ledger.View{h.view}, MinFree: int64(cfg.State.MinFree), Logger: a.log.Logger, Metrics: h.metrics,
 	})
 	if err != nil {

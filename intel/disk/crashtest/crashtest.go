@@ -8,6 +8,9 @@
 // nothing. Such a sync is either not needed or not tested.
 //
 // Any level can use it: a log, a store, or a whole path from message to answer.
+// What cannot live on the faulty disk, such as a database's own files, goes to a
+// real folder (see Rooted); a database that is told the disk's BootID knows by it
+// that the power was cut.
 package crashtest
 
 import (

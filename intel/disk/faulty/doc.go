@@ -9,6 +9,8 @@
 //     synced, of the rest any subset; a rename within one folder is one change;
 //   - a sync that failed makes nothing durable, and what was written before it is
 //     not written again by a later sync that succeeds;
+//   - with WriteBack, some of what was written is durable before anyone asked, so
+//     that it can come back after it was overwritten or cut off;
 //   - a process can die while the machine lives on: then all that it wrote is
 //     still there to be read, and none of it is safer than before.
 //
@@ -16,5 +18,5 @@
 // syncs of one disk.Site, so that a test can prove that it would notice.
 //
 // This is the strictest reading of POSIX, not a model of any one file system:
-// real ones keep more.
+// real ones keep more. Modification times are always kept.
 package faulty

@@ -186,7 +186,7 @@ func newViewIsEmpty(events []ledger.Event, fresh func() Fixture) error {
 	}
 	at, err := r.v.Applied()
 	if err != nil || !at.IsZero() {
-		return fmt.Errorf("a new view has the cursor %q, %w", at, err)
+		return fmt.Errorf("a new view has the cursor %q, %v", at, err)
 	}
 	if r.v.Name() == "" {
 		return errors.New("it has no name")
@@ -196,7 +196,7 @@ func newViewIsEmpty(events []ledger.Event, fresh func() Fixture) error {
 		return err
 	}
 	if _, content, err := full(events, fresh, all); err != nil || content == nothing {
-		return fmt.Errorf("with all events it shows the same as with none, so there is nothing to check (%w)", err)
+		return fmt.Errorf("with all events it shows the same as with none, so there is nothing to check (%v)", err)
 	}
 	return nil
 }

@@ -1,0 +1,98 @@
+package milter
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/weirmail/weir/filter/verdict"
+)
+
+var (
+	errDeadline = errors.New("the handler did not answer in time")
+	errGone     = errors.New("the MTA hung up before it had an answer")
+	errStuck    = errors.New("too many messages are with handlers that are late")
+)
+
+// outcome is what the handler made of a message.
+type outcome struct {
+	answer verdict.Answer
+	err    error
+}
+
+// judge gets the handler's answer, and tells the MTA meanwhile that work goes
+// on. It takes no longer than AnswerTimeout: a handler that does is left to
+// itself, with its message, which it may not have let go of. When as many are so
+// as there may be sessions, no more messages are handed out.
+func (s *session) judge(t *transaction) (verdict.Answer, error) {
+	if t.failed != nil {
+		t.release()
+		return verdict.Answer{}, t.failed
+	}
+	if s.server.running.Add(1) > 2*int64(s.server.opts.MaxSessions) {
+		s.server.running.Add(-1)
+		t.release()
+		return verdict.Answer{}, errStuck
+	}
+	ctx, cancel := context.WithTimeout(s.server.life, s.server.opts.AnswerTimeout)
+	defer cancel()
+	done := make(chan outcome, 1)
+	s.server.handlers.Add(1)
+	go s.server.handle(ctx, t, done)
+
+	interval := s.server.opts.ProgressInterval
+	if s.timer == nil {
+		s.timer = time.NewTimer(interval)
+	} else {
+		s.timer.Reset(interval)
+	}
+	defer s.timer.Stop()
+	for {
+		select {
+		case o := <-done:
+			return o.answer, o.err
+		case <-s.timer.C:
+			if err := s.conn.progress(); err != nil {
+				return verdict.Answer{}, errGone
+			}
+			s.timer.Reset(interval)
+		case <-ctx.Done():
+			return s.late(done)
+		}
+	}
+}
+
+// late takes an answer that came with the deadline, or says why there is none.
+func (s *session) late(done <-chan outcome) (verdict.Answer, error) {
+	select {
+	case o := <-done:
+		return o.answer, o.err
+	default:
+	}
+	if s.server.life.Err() != nil {
+		return verdict.Answer{}, errDrained
+	}
+	return verdict.Answer{}, errDeadline
+}
+
+// handle calls the handler. A panic on the way is an error like any other.
+func (s *Server) handle(ctx context.Context, t *transaction, done chan<- outcome) {
+	o := outcome{err: errors.New("the handler ended without an answer")}
+	defer func() {
+		if v := recover(); v != nil {
+			o = outcome{err: panicked(v)}
+		}
+		t.release()
+		s.running.Add(-1)
+		s.handlers.Done()
+		done <- o
+	}()
+	t.complete()
+	if t.Err != nil {
+		s.metrics.failed(kindSpool)
+		s.opts.Logger.Error("a message could not be kept while it came in", zap.String("queue_id", t.Envelope.QueueID), zap.Error(t.Err))
+	}
+	o = outcome{answer: s.opts.Handler.Handle(ctx, &t.Mail)}
+}

@@ -1,0 +1,187 @@
+package store
+
+import (
+	"encoding/binary"
+	"errors"
+	"iter"
+	"time"
+
+	"github.com/weirmail/weir/intel"
+	"github.com/weirmail/weir/intel/kv"
+)
+
+// ErrForgotten says that what a generation added is not known any more. Who has
+// to know takes everything that is listed.
+var ErrForgotten = errors.New("what was added so long ago is not known any more")
+
+// Addition is an indicator and the generation that added it.
+type Addition struct {
+	Generation uint64
+	Indicator  *intel.Indicator
+}
+
+// Added gives the indicators that generations after the given one added and
+// that are still listed, in the order of the generations. One that a source
+// lists with other attributes than before counts as added. It gives what there
+// is when it begins, and reads as it goes. The error, which ends it, is
+// ErrForgotten or the database's.
+func (s *Store) Added(after uint64) iter.Seq2[Addition, error] {
+	return func(yield func(Addition, error) bool) {
+		if err := s.added(after, func(a Addition) bool { return yield(a, nil) }); err != nil {
+			yield(Addition{}, err)
+		}
+	}
+}
+
+func (s *Store) added(after uint64, yield func(Addition) bool) error {
+	v, err := s.view()
+	if err != nil {
+		return err
+	}
+	defer v.snap.Release()
+	if after < v.state.forgotten {
+		return ErrForgotten
+	}
+	var room rooms
+	for kvEntry, err := range v.snap.Range([]byte{areaAdded}, addedKey(after+1, 0)) {
+		if err != nil {
+			return err
+		}
+		generation := generationIn(kvEntry.Key)
+		if !v.state.counts(generation) {
+			continue
+		}
+		d := decoder{rest: kvEntry.Value}
+		for d.varint(); d.more(); {
+			number, content, key := uint32(d.uvarint()), d.uvarint(), d.bytes()
+			if d.failed {
+				return errDamaged
+			}
+			ind, err := v.find(key, number, generation, content, &room)
+			if err != nil {
+				return err
+			}
+			if ind != nil && !yield(Addition{generation, ind}) {
+				return nil
+			}
+		}
+	}
+	return nil
+}
+
+// view gives the database and what counts in it now. The caller releases it.
+func (s *Store) view() (*view, error) {
+	// Under the lock, since the state has to be that of the database: activate
+	// changes both under it.
+	s.reading.Lock()
+	defer s.reading.Unlock()
+	snap, err := s.opts.DB.Snapshot()
+	return &view{snap: snap, state: s.state, sources: s.sources, rooms: &s.rooms}, err
+}
+
+// find gives the indicator of a record, or nil if it is not listed any more.
+func (v *view) find(key []byte, number uint32, generation, content uint64, room *rooms) (*intel.Indicator, error) {
+	value, found, err := v.snap.Get(key, room.value[:0])
+	if err != nil || !found {
+		return nil, err
+	}
+	room.value = value
+	e, err := decodeEntry(value, nil)
+	if err != nil {
+		return nil, err
+	}
+	for i := range e.records {
+		r := &e.records[i]
+		if r.source == number && r.first == generation && r.content() == content && v.state.listed(r) {
+			return v.indicator(hashIn(key), patternKeyIn(key, e), r, room)
+		}
+	}
+	return nil, nil
+}
+
+// addedLog collects what a generation adds, in parts.
+type addedLog struct {
+	generation uint64
+	now        time.Time
+	w          *writer
+	part       []byte
+	parts      uint32
+}
+
+// partBytes is about the size of a part.
+const partBytes = 32 << 10
+
+func (l *addedLog) add(source uint32, content uint64, key []byte) error {
+	if len(l.part) == 0 {
+		l.part = binary.AppendVarint(nil, l.now.Unix())
+	}
+	l.part = binary.AppendUvarint(l.part, uint64(source))
+	l.part = binary.AppendUvarint(l.part, content)
+	l.part = appendBytes(l.part, key)
+	if len(l.part) < partBytes {
+		return nil
+	}
+	return l.flush()
+}
+
+func (l *addedLog) flush() error {
+	if len(l.part) == 0 {
+		return nil
+	}
+	part := l.part
+	l.part = nil
+	l.parts++
+	return l.w.set(addedKey(l.generation, l.parts-1), part)
+}
+
+// keys gives the keys of the parts that were written.
+func (l *addedLog) keys() [][]byte {
+	var keys [][]byte
+	for number := range l.parts {
+		keys = append(keys, addedKey(l.generation, number))
+	}
+	return keys
+}
+
+// forget removes what was added longer ago than Options.KeepAdded. First of all
+// it says so in the state, so that nobody takes what is left for all there was.
+func (s *Store) forget(w *writer) error {
+	snap, err := s.opts.DB.Snapshot()
+	if err != nil {
+		return err
+	}
+	defer snap.Release()
+	oldest := s.opts.Now().Add(-s.opts.KeepAdded).Unix()
+	upTo := s.state.forgotten
+	var keys [][]byte
+	for kvEntry, err := range snap.Range([]byte{areaAdded}, nil) {
+		if err != nil {
+			return err
+		}
+		d := decoder{rest: kvEntry.Value}
+		if d.varint() >= oldest {
+			break
+		}
+		keys = append(keys, append([]byte(nil), kvEntry.Key...))
+		upTo = max(upTo, generationIn(kvEntry.Key))
+	}
+	if len(keys) == 0 {
+		return nil
+	}
+	next := s.state
+	next.forgotten = upTo
+	var b kv.Batch
+	b.Set([]byte{areaState}, next.appendTo(nil))
+	if err := s.opts.DB.Commit(&b); err != nil {
+		return err
+	}
+	s.reading.Lock()
+	s.state = next
+	s.reading.Unlock()
+	for _, key := range keys {
+		if err := w.delete(key); err != nil {
+			return err
+		}
+	}
+	return w.flush()
+}

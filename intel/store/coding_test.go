@@ -1,0 +1,135 @@
+package store
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/weirmail/weir/intel"
+)
+
+func TestIndexShardsAreFoundByHash(t *testing.T) {
+	for _, n := range []int{0, 1, shardItems, shardItems + 1, 10_000} {
+		var items []item
+		for i := range n {
+			h := uint64(i) * 0x9e3779b97f4a7c15
+			items = append(items, item{h, h ^ 1, uint32(i + 1)}, item{h, h ^ 2, uint32(i + 1 + n)})
+		}
+		items = append(items, item{math.MaxUint64, 1, 7})
+		items = sortItems(items)
+		shards := 1 << shardBitsFor(len(items))
+		left := items
+		for shard := range shards {
+			end := shardEnd(left, shard, shards)
+			encoded := appendItems(nil, left[:end])
+			for _, it := range left[:end] {
+				if shardOf(it.hash, shards) != shard {
+					t.Fatalf("%x is in shard %d of %d", it.hash, shard, shards)
+				}
+				if line := findItem(encoded, it); line != it.line {
+					t.Fatalf("%x stands on line %d, found on %d", it.hash, it.line, line)
+				}
+				if line := findItem(encoded, item{it.hash, it.content ^ 4, 0}); line != 0 {
+					t.Fatalf("something that is not there is found on line %d", line)
+				}
+			}
+			left = left[end:]
+		}
+		if len(left) != 0 {
+			t.Fatalf("%d items belong to no shard", len(left))
+		}
+	}
+	for n, want := range map[int]int{0: 0, shardItems: 0, shardItems + 1: 1, 2 * shardItems: 1, 2*shardItems + 1: 2, 1 << 40: maxShardBits} {
+		if got := shardBitsFor(n); got != want {
+			t.Errorf("%d items: %d bits, want %d", n, got, want)
+		}
+	}
+}
+
+func TestLargestSourceFitsIntoAValueOfTheDatabase(t *testing.T) {
+	const maxValue = 256 << 10
+	src := &source{number: 1, name: "list:block/large.txt", version: "1:sha", shards: make([]uint64, 1<<maxShardBits)}
+	for i := range src.shards {
+		src.shards[i] = 1<<33 + uint64(i)%97 // as after many edits
+	}
+	value := src.appendTo(nil)
+	if len(value) > maxValue {
+		t.Errorf("%d bytes", len(value))
+	}
+	back, err := decodeSource(1, value)
+	if err != nil || !slices.Equal(back.shards, src.shards) {
+		t.Errorf("it does not come back: %v", err)
+	}
+}
+
+func TestCrowdsAreRefused(t *testing.T) {
+	var alike, spread []item
+	for i := range maxShardItems + 1 {
+		alike = append(alike, item{hash: uint64(i), line: uint32(i + 1)})
+		spread = append(spread, item{hash: uint64(i) << 48, line: uint32(i + 1)})
+	}
+	if err := checkCrowds(alike); err == nil || err.Error() != "line 12001: is one of more than 12000 entries whose hashes begin alike" {
+		t.Errorf("got %v", err)
+	}
+	if err := checkCrowds(alike[:maxShardItems]); err != nil {
+		t.Error(err)
+	}
+	if err := checkCrowds(spread); err != nil {
+		t.Error(err)
+	}
+	if largest := maxShardItems * itemBytes; largest > 256<<10 {
+		t.Errorf("the largest shard has %d bytes", largest)
+	}
+}
+
+func TestStateComesBack(t *testing.T) {
+	for _, s := range []state{{}, {active: 5, reserved: 9, forgotten: 2, sources: 77, aborted: []uint64{6, 8}}} {
+		back, err := decodeState(s.appendTo(nil))
+		if err != nil || !reflect.DeepEqual(back, s) {
+			t.Errorf("%+v comes back as %+v, %v", s, back, err)
+		}
+	}
+}
+
+func FuzzDamagedValuesAreErrors(f *testing.F) {
+	p, _ := intel.Below("evil.example")
+	ind := &intel.Indicator{
+		Pattern: p, Disposition: intel.Block, Until: time.Unix(1e9, 0), Action: intel.ActionHold, Direction: intel.Inbound,
+		Roles: []intel.Role{intel.RoleURL}, ID: "id", Campaign: "c", Note: "n",
+	}
+	attributes := appendAttributes(nil, ind)
+	f.Add(attributes)
+	f.Add(entry{longKey: []byte("key"), records: []record{{1, 2, 3, attributes}, {4, 5, 0, nil}}}.appendTo(nil))
+	f.Add((&state{active: 5, aborted: []uint64{6}}).appendTo(nil))
+	f.Add((&source{name: "a", shards: []uint64{1, 1, 2, 0}}).appendTo(nil))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if s, err := decodeState(data); err == nil {
+			if again, err := decodeState(s.appendTo(nil)); err != nil || !reflect.DeepEqual(again, s) {
+				t.Fatalf("%+v, %v", s, err)
+			}
+		}
+		if s, err := decodeSource(1, data); err == nil {
+			if again, err := decodeSource(1, s.appendTo(nil)); err != nil || !reflect.DeepEqual(again, s) {
+				t.Fatalf("%+v, %v", s, err)
+			}
+		}
+		if e, err := decodeEntry(data, nil); err == nil {
+			encoded := e.appendTo(nil)
+			again, err := decodeEntry(encoded, nil)
+			if err != nil || !bytes.Equal(again.appendTo(nil), encoded) || len(again.records) != len(e.records) {
+				t.Fatalf("%+v, %v", e, err)
+			}
+		}
+		key := p.AppendKey(nil)
+		if ind, err := indicator(key, data); err == nil {
+			again, err := indicator(key, appendAttributes(nil, ind))
+			if err != nil || fmt.Sprintf("%+v", again) != fmt.Sprintf("%+v", ind) {
+				t.Fatalf("%+v, %v", ind, err)
+			}
+		}
+	})
+}

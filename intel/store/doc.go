@@ -1,0 +1,40 @@
+// Package store keeps indicators by source and generation in a database of
+// package kv, and gives package match what it looks things up in.
+//
+// # Sources and generations
+//
+// A source is one origin of indicators: a list file ("list:block/local.txt"), a
+// feed, an operator. Refresh replaces what sources list, and everything that one
+// call changes comes into force in one step, as a new generation. Generations
+// have numbers that only grow, also over restarts and when the database had to
+// be built again.
+//
+// What a source lists is read twice and never kept: first to see whether all of
+// it can be read and to compare it, as sorted hashes, with what the source listed
+// before; then, if anything is new, to write that. Additions and removals go to
+// the database in batches, each with the generation in which it begins or ends
+// to count. Nobody sees them until the number of the active generation is
+// raised, in the same batch as the sources' new state. An interruption at any
+// moment before leaves the old generation active and whole. Its number is never
+// used again, and what it wrote is passed over and, when the store is opened or
+// the key is written next, removed.
+//
+// A source that fails to read, or whose content changes between the two
+// readings, keeps its last good version.
+//
+// # In the database
+//
+//	t                      the active generation and those that came to nothing
+//	s source               a source: its name, version, and where its index is
+//	x source gen shard     a part of a source's index: sorted hashes of what it lists
+//	i hash pattern         what all sources say about one pattern; and marks (package match)
+//	r hash pattern         the same for regular expressions
+//	a gen number           what a generation added, for Added
+//
+// Keys of patterns begin with their hash, so that a shard of the filter is a
+// range of keys. The order of lines in a file changes with every edit, so lines
+// stand in the index, which is cheap to write anew, and not beside the pattern.
+//
+// What it can be built from lies elsewhere: the list files. The package holds
+// no copy of them.
+package store

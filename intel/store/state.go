@@ -1,0 +1,129 @@
+package store
+
+import (
+	"encoding/binary"
+	"slices"
+	"time"
+)
+
+// state is which generations count.
+type state struct {
+	active    uint64   // the generation in force
+	reserved  uint64   // the highest number that was given out
+	aborted   []uint64 // generations that came to nothing and left something behind, sorted
+	forgotten uint64   // additions up to this generation are not kept any more
+	sources   uint32   // the highest number of a source
+}
+
+// counts reports whether what begins or ends in this generation has done so.
+func (s *state) counts(generation uint64) bool {
+	return generation <= s.active && !s.cameToNothing(generation)
+}
+
+func (s *state) cameToNothing(generation uint64) bool {
+	_, found := slices.BinarySearch(s.aborted, generation)
+	return found
+}
+
+// listed reports whether a record is in force.
+func (s *state) listed(r *record) bool {
+	return s.counts(r.first) && (r.last == 0 || !s.counts(r.last))
+}
+
+// tidy removes from e the records that are not listed and never will be, and
+// what a generation that came to nothing did to others. It may write to e.
+func (s *state) tidy(e *entry) (changed bool) {
+	kept := e.records[:0]
+	for _, r := range e.records {
+		if r.last != 0 && s.cameToNothing(r.last) {
+			r.last, changed = 0, true
+		}
+		if s.cameToNothing(r.first) || r.last != 0 && s.counts(r.last) {
+			changed = true
+			continue
+		}
+		kept = append(kept, r)
+	}
+	e.records = kept
+	return changed
+}
+
+// abort says that a generation which was reserved comes to nothing.
+func (s *state) abort(generation uint64) {
+	s.aborted = append(slices.Clone(s.aborted), generation) // the highest so far
+}
+
+func (s *state) appendTo(dst []byte) []byte {
+	dst = binary.AppendUvarint(dst, s.active)
+	dst = binary.AppendUvarint(dst, s.reserved)
+	dst = binary.AppendUvarint(dst, s.forgotten)
+	dst = binary.AppendUvarint(dst, uint64(s.sources))
+	for _, generation := range s.aborted {
+		dst = binary.AppendUvarint(dst, generation)
+	}
+	return dst
+}
+
+func decodeState(value []byte) (state, error) {
+	d := decoder{rest: value}
+	s := state{active: d.uvarint(), reserved: d.uvarint(), forgotten: d.uvarint(), sources: uint32(d.uvarint())}
+	for d.more() {
+		s.aborted = append(s.aborted, d.uvarint())
+	}
+	return s, d.end()
+}
+
+// source is what is known of a source while it is listed. It is not written to
+// once a snapshot has it.
+type source struct {
+	number     uint32
+	name       string
+	version    string
+	generation uint64 // in which it changed last
+	changed    time.Time
+	entries    int
+	lines      bool     // its entries stand on lines; else nobody asks for them
+	shards     []uint64 // of its index: the generation in which each was written; 0 for an empty one
+}
+
+func (s *source) appendTo(dst []byte) []byte {
+	dst = appendBytes(dst, s.name)
+	dst = appendBytes(dst, s.version)
+	dst = binary.AppendUvarint(dst, s.generation)
+	dst = binary.AppendVarint(dst, s.changed.Unix())
+	dst = binary.AppendUvarint(dst, uint64(s.entries))
+	lines := byte(0)
+	if s.lines {
+		lines = 1
+	}
+	dst = append(dst, lines)
+	// Most shards were written together: runs of one generation.
+	for from := 0; from < len(s.shards); {
+		to := from + 1
+		for to < len(s.shards) && s.shards[to] == s.shards[from] {
+			to++
+		}
+		dst = binary.AppendUvarint(binary.AppendUvarint(dst, uint64(to-from)), s.shards[from])
+		from = to
+	}
+	return dst
+}
+
+func decodeSource(number uint32, value []byte) (*source, error) {
+	d := decoder{rest: value}
+	s := &source{
+		number: number, name: d.string(), version: d.string(), generation: d.uvarint(),
+		changed: time.Unix(d.varint(), 0).UTC(), entries: int(d.uvarint()), lines: d.byte() != 0,
+	}
+	for d.more() {
+		run, generation := d.uvarint(), d.uvarint()
+		if run > 1<<maxShardBits-uint64(len(s.shards)) {
+			return nil, errDamaged
+		}
+		s.shards = append(s.shards, slices.Repeat([]uint64{generation}, int(run))...)
+	}
+	if n := len(s.shards); n == 0 || n&(n-1) != 0 {
+		return nil, errDamaged
+	}
+	return s, d.end()
+}
