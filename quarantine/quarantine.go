@@ -88,6 +88,7 @@ type ScratchSpace interface {
 type Settings struct {
 	Parser    *message.Parser // required
 	Retention time.Duration   // items older than this expire; 0: never
+	HoldTime  time.Duration   // the longest that Hold takes: bytes that are younger may be waiting for their item; required
 	Senders   Senders
 }
 
@@ -159,8 +160,8 @@ func (q *Quarantine) SetSettings(s Settings) error {
 	if s.Parser == nil {
 		return errors.New("quarantine: settings need a parser")
 	}
-	if s.Retention < 0 {
-		return fmt.Errorf("quarantine: a retention of %s", s.Retention)
+	if s.Retention < 0 || s.HoldTime <= 0 {
+		return fmt.Errorf("quarantine: a retention of %s and a hold time of %s", s.Retention, s.HoldTime)
 	}
 	q.mu.Lock()
 	q.settings = s

@@ -155,7 +155,7 @@ func (h *house) open() {
 		h.t.Fatal(err)
 	}
 	if h.Quarantine, err = New(Options{Ledger: h.ledger, View: view, Blobs: h.blobs, Judge: h.judge, Journal: h.notes,
-		Identity: h.ident, Scratch: func() ScratchSpace { return heapScratch{} }, Settings: Settings{Parser: parser, Senders: Senders{Inbound: h.send}}}); err != nil {
+		Identity: h.ident, Scratch: func() ScratchSpace { return heapScratch{} }, Settings: Settings{Parser: parser, HoldTime: holdTime, Senders: Senders{Inbound: h.send}}}); err != nil {
 		h.t.Fatal(err)
 	}
 	h.settle()
@@ -185,6 +185,8 @@ func (h *house) settle() {
 		h.t.Fatal(err)
 	}
 }
+
+const holdTime = 5 * time.Minute
 
 const text = "From: Bank <pay@evil.example>\r\nSubject: Your invoice is due\r\nMessage-ID: <m1@evil.example>\r\n\r\nhello\r\n.\r\n\x00\xff\r\n"
 
@@ -512,7 +514,7 @@ func TestAHoldThatFailsHasKeptNothingAndSaysSo(t *testing.T) {
 func TestADeletedMessageIsGoneAndItsRecordStays(t *testing.T) {
 	h := newHouse(t)
 	item, twin := h.hold(text, "<s@x.example>", "a@example.org"), h.hold(text, "<other@x.example>", "a@example.org")
-	h.pass(2 * holdWithin)
+	h.pass(2 * holdTime)
 	if _, err := h.Delete(t.Context(), item.ID, "unix:1000", ""); !errors.Is(err, ErrReason) {
 		t.Errorf("without a reason: %v", err)
 	}
@@ -545,7 +547,7 @@ func TestADeletedMessageIsGoneAndItsRecordStays(t *testing.T) {
 
 func TestOldItemsExpireAndBytesThatNobodyNeedsGo(t *testing.T) {
 	h := newHouse(t)
-	if err := h.SetSettings(Settings{Parser: h.current().Parser, Retention: 30 * 24 * time.Hour, Senders: Senders{Inbound: h.send}}); err != nil {
+	if err := h.SetSettings(Settings{Parser: h.current().Parser, HoldTime: holdTime, Retention: 30 * 24 * time.Hour, Senders: Senders{Inbound: h.send}}); err != nil {
 		t.Fatal(err)
 	}
 	old := h.hold(text, "<s@x.example>", "a@example.org")
@@ -613,7 +615,7 @@ func TestOutboundMailGoesBackItsOwnWay(t *testing.T) {
 		t.Errorf("without a listener: %v", err)
 	}
 	out := &sender{}
-	if err := h.SetSettings(Settings{Parser: h.current().Parser, Senders: Senders{Inbound: h.send, Outbound: out}}); err != nil {
+	if err := h.SetSettings(Settings{Parser: h.current().Parser, HoldTime: holdTime, Senders: Senders{Inbound: h.send, Outbound: out}}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := h.release(Release{ID: id}); err != nil || len(out.sent) != 1 || len(h.send.sent) != 0 {

@@ -13,10 +13,6 @@ import (
 	"github.com/weirmail/weir/quarantine/blob"
 )
 
-// holdWithin bounds the time from putting a blob to recording the item that
-// needs it (see blob.Store.Delete); the filter's deadline is far shorter.
-const holdWithin = time.Hour
-
 // Delete takes an item's message away for good; its record stays. Copies that
 // were not released are lost, so it needs a reason. Errors satisfy ErrNotFound,
 // ErrGone, ErrBusy or ErrReason.
@@ -48,7 +44,7 @@ func (q *Quarantine) remove(ctx context.Context, id, actor, reason, kind string)
 		return nil, err
 	}
 	// What is too young to be removed now, Tidy removes later.
-	if err := q.dropBlob(ctx, item.Facts.Blob, q.o.Identity.Now().Add(-holdWithin)); err != nil && !errors.Is(err, blob.ErrRecent) {
+	if err := q.dropBlob(ctx, item.Facts.Blob, q.o.Identity.Now().Add(-q.current().HoldTime)); err != nil && !errors.Is(err, blob.ErrRecent) {
 		q.o.Logger.Warn("the message of a removed item is still there", zap.String("item", id), zap.Error(err))
 	}
 	return item, nil
@@ -74,7 +70,7 @@ func (q *Quarantine) Tidy(ctx context.Context, last func() (ledger.Cursor, error
 	if err := q.expire(ctx); err != nil {
 		return err
 	}
-	before := q.o.Identity.Now().Add(-holdWithin)
+	before := q.o.Identity.Now().Add(-q.current().HoldTime)
 	end, err := last()
 	if err != nil {
 		return err

@@ -95,7 +95,7 @@ func (p *path) furnish(d *faulty.Disk, h *house) (f *filter.Filter, err error) {
 		return nil, err
 	}
 	h.quarantine, err = quarantine.New(quarantine.Options{Ledger: h.ledger, View: h.view, Blobs: h.blobs, Judge: h.judge, Journal: h.journal, Identity: h.identity,
-		Scratch: func() quarantine.ScratchSpace { return p.pool.Spool() }, Settings: quarantine.Settings{Parser: parser}})
+		Scratch: func() quarantine.ScratchSpace { return p.pool.Spool() }, Settings: quarantine.Settings{Parser: parser, HoldTime: time.Minute}})
 	if err != nil {
 		return nil, err
 	}

@@ -167,7 +167,9 @@ func (a *App) openLedger(ctx context.Context, cfg *config.Config, h *house) erro
 	}
 	h.ledger, err = ledger.Open(ledger.Options{
 		FS: a.o.FS, Dir: filepath.Join(string(cfg.State.Dir), "ledger"), Index: db, Node: h.identity.Node(), Key: h.identity.Key(backup.LedgerKey),
-		NewID: h.identity.NewID, Views: []ledger.View{h.view}, MinFree: int64(cfg.State.MinFree), Logger: a.log.Logger, Metrics: h.metrics,
+		NewID: h.identity.NewID, Views: []ledger.View{h.view}, Logger: a.log.Logger, Metrics: h.metrics,
+		// Less than the others need, so that what makes room can be recorded.
+		MinFree: int64(cfg.State.MinFree) / 2,
 	})
 	if err != nil {
 		return err
@@ -237,7 +239,7 @@ func (a *App) build(cfg *config.Config, h *house, r *rules) (err error) {
 		return err
 	}
 	h.filter, err = filter.New(filter.Options{
-		Judge: h.judge, Scratch: a.spool, Journal: h.journal, Quarantine: h.quarantine, Identity: h.identity, Settings: filterSettings(cfg, r),
+		Judge: h.judge, Scratch: a.spool, Journal: watchedJournal{h.journal, a}, Quarantine: watchedQuarantine{h.quarantine, a}, Identity: h.identity, Settings: filterSettings(cfg, r),
 		Logger: a.log.Logger, Metrics: h.metrics,
 	})
 	return err

@@ -119,7 +119,7 @@ func onError(cfg *config.Config) intel.Action {
 }
 
 func quarantineSettings(cfg *config.Config, r *rules) (quarantine.Settings, error) {
-	s := quarantine.Settings{Parser: r.parser, Retention: time.Duration(cfg.Quarantine.Retention)}
+	s := quarantine.Settings{Parser: r.parser, Retention: time.Duration(cfg.Quarantine.Retention), HoldTime: time.Duration(cfg.Milter.AnswerTimeout) + time.Minute}
 	inbound, errIn := sender(cfg, "reinject.inbound", &cfg.Reinject.Inbound)
 	outbound, errOut := sender(cfg, "reinject.outbound", &cfg.Reinject.Outbound)
 	if inbound != nil {
