@@ -47,12 +47,16 @@ type Quarantine interface {
 
 // Settings is what can change about filtering while it goes on.
 type Settings struct {
-	Observe  bool         // judge and log, do nothing
-	OnError  intel.Action // accept or tempfail: the answer where Weir cannot keep its promises
-	Oversize intel.Action // accept, tempfail or reject: the answer to mail larger than is looked at
+	Parser   *message.Parser // required
+	Observe  bool            // judge and log, do nothing
+	OnError  intel.Action    // accept or tempfail: the answer where Weir cannot keep its promises
+	Oversize intel.Action    // accept, tempfail or reject: the answer to mail larger than is looked at
 }
 
 func (s *Settings) validate() error {
+	if s.Parser == nil {
+		return errors.New("filter: settings need a parser")
+	}
 	if s.OnError != intel.ActionAccept && s.OnError != intel.ActionTempfail {
 		return fmt.Errorf("filter: the answer to errors is accept or tempfail, not %s", s.OnError)
 	}
@@ -65,7 +69,6 @@ func (s *Settings) validate() error {
 // Options says what a Filter works with. All but Logger and Metrics are required.
 type Options struct {
 	Judge      *Judge
-	Parser     *message.Parser
 	Scratch    *spool.Pool
 	Journal    Journal
 	Quarantine Quarantine
@@ -86,7 +89,7 @@ var _ milter.Handler = (*Filter)(nil)
 
 // New checks the options.
 func New(o Options) (*Filter, error) {
-	if o.Judge == nil || o.Parser == nil || o.Scratch == nil || o.Journal == nil || o.Quarantine == nil || o.Identity == nil {
+	if o.Judge == nil || o.Scratch == nil || o.Journal == nil || o.Quarantine == nil || o.Identity == nil {
 		return nil, errors.New("filter: an option is missing")
 	}
 	if o.Logger == nil {
@@ -138,7 +141,7 @@ func (f *Filter) answer(ctx context.Context, w *work, room message.Scratch) verd
 	if w.mail.Err != nil {
 		return f.unavailable(w, fmt.Errorf("the message could not be kept: %w", w.mail.Err))
 	}
-	w.message = f.o.Parser.Parse(w.mail.Raw, room)
+	w.message = w.settings.Parser.Parse(w.mail.Raw, room)
 	if w.message.Incomplete != nil {
 		return f.unavailable(w, fmt.Errorf("the message could not be read whole: %w", w.message.Incomplete))
 	}

@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
-	"net/textproto"
 	"os"
 	"os/exec"
 	"runtime"
@@ -18,11 +16,10 @@ import (
 	"testing"
 	"time"
 
-	gomilter "github.com/emersion/go-milter"
-
 	"github.com/weirmail/weir/filter/message/spool"
 	"github.com/weirmail/weir/filter/milter"
 	"github.com/weirmail/weir/filter/milter/miltertest"
+	"github.com/weirmail/weir/filter/milter/yardstick"
 	"github.com/weirmail/weir/filter/verdict"
 	"github.com/weirmail/weir/intel"
 )
@@ -187,17 +184,9 @@ func benchMilterMain(spec string) {
 	}
 	switch part[0] {
 	case "library-with-replies":
-		server := gomilter.Server{NewMilter: func() gomilter.Milter { return accepter{} }}
-		go func() { _ = server.Serve(ln) }()
+		go func() { _ = yardstick.Serve(ln, true) }()
 	case "library-no-replies":
-		server := gomilter.Server{
-			NewMilter: func() gomilter.Milter { return silentAccepter{} },
-			Actions:   gomilter.OptAddHeader | gomilter.OptChangeHeader | gomilter.OptRemoveRcpt,
-			Protocol: gomilter.OptNoConnReply | gomilter.OptNoHeloReply | gomilter.OptNoMailReply |
-				gomilter.OptNoRcptReply | gomilter.OptNoHeaderReply | gomilter.OptNoEOHReply |
-				gomilter.OptNoBodyReply | gomilter.OptNoData | gomilter.OptNoUnknown,
-		}
-		go func() { _ = server.Serve(ln) }()
+		go func() { _ = yardstick.Serve(ln, false) }()
 	case "weir":
 		pool, err := spool.New(spool.Options{Dir: os.TempDir()})
 		if err != nil {
@@ -229,40 +218,4 @@ type acceptAll struct{}
 
 func (acceptAll) Handle(context.Context, *milter.Mail) verdict.Answer {
 	return verdict.Answer{Action: intel.ActionAccept}
-}
-
-// accepter is the library's milter that reads everything and accepts it.
-type accepter struct{ gomilter.NoOpMilter }
-
-func (accepter) Header(string, string, *gomilter.Modifier) (gomilter.Response, error) {
-	return gomilter.RespContinue, nil
-}
-
-func (accepter) Headers(textproto.MIMEHeader, *gomilter.Modifier) (gomilter.Response, error) {
-	return gomilter.RespContinue, nil
-}
-
-func (accepter) BodyChunk([]byte, *gomilter.Modifier) (gomilter.Response, error) {
-	return gomilter.RespContinue, nil
-}
-
-// silentAccepter does the same without replies.
-type silentAccepter struct{ gomilter.NoOpMilter }
-
-func (silentAccepter) Connect(string, string, uint16, net.IP, *gomilter.Modifier) (gomilter.Response, error) {
-	return nil, nil
-}
-func (silentAccepter) Helo(string, *gomilter.Modifier) (gomilter.Response, error) { return nil, nil }
-func (silentAccepter) MailFrom(string, *gomilter.Modifier) (gomilter.Response, error) {
-	return nil, nil
-}
-func (silentAccepter) RcptTo(string, *gomilter.Modifier) (gomilter.Response, error) { return nil, nil }
-func (silentAccepter) Header(string, string, *gomilter.Modifier) (gomilter.Response, error) {
-	return nil, nil
-}
-func (silentAccepter) Headers(textproto.MIMEHeader, *gomilter.Modifier) (gomilter.Response, error) {
-	return nil, nil
-}
-func (silentAccepter) BodyChunk([]byte, *gomilter.Modifier) (gomilter.Response, error) {
-	return nil, nil
 }
