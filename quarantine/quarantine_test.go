@@ -699,10 +699,12 @@ func TestAnErasedItemLeavesTheListingWhole(t *testing.T) {
 	if err != nil || got.State() != Deleted || got.Facts.Subject != "" {
 		t.Errorf("%+v %v", got, err)
 	}
+	h.settle()
+	h.close() // only the ledger may call a view, while it is open
 	if err := h.o.View.Rebuild(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	h.reopen()
+	h.open()
 	if page, err := h.List(t.Context(), Query{State: AnyState}); err != nil || len(page.Items) != 1 {
 		t.Errorf("%+v %v", page, err)
 	}
