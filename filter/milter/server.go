@@ -156,6 +156,13 @@ func (s *Server) warn(what string) {
 	}
 }
 
+// Sessions gives the number of connections that MTAs have open now.
+func (s *Server) Sessions() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.conns)
+}
+
 // admit gives a waiting session a place, if there is one now.
 func (s *Server) admit(c *conn) bool {
 	s.mu.Lock()

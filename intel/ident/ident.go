@@ -27,7 +27,8 @@ import (
 )
 
 const (
-	fileName = "identity"
+	// FileName is the identity in a state folder.
+	FileName = "identity"
 	maxFile  = 4 << 10
 	keySize  = 32
 
@@ -90,7 +91,7 @@ func Open(o Options) (*Identity, error) {
 		o.Rand = rand.Reader
 	}
 	i := &Identity{clock: o.Clock, text: encoding(), entropy: ulid.Monotonic(o.Rand, 0)}
-	name := filepath.Join(o.Dir, fileName)
+	name := filepath.Join(o.Dir, FileName)
 	err := i.load(o.FS, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = i.create(o.FS, name, o.Rand)

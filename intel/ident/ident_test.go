@@ -31,7 +31,7 @@ func mustOpen(t testing.TB, o Options) *Identity {
 func TestAnIdentityIsMadeOnceAndKept(t *testing.T) {
 	dir := t.TempDir()
 	a := mustOpen(t, Options{Dir: dir})
-	info, err := os.Stat(filepath.Join(dir, fileName))
+	info, err := os.Stat(filepath.Join(dir, FileName))
 	if err != nil || info.Mode() != 0o600 {
 		t.Fatal(info.Mode(), err)
 	}
@@ -63,20 +63,20 @@ func TestAnIdentityThatCannotBeUsedIsAnErrorWithACure(t *testing.T) {
 		"too large":     {strings.Repeat("#", maxFile+1), "more than"},
 	} {
 		dir := t.TempDir()
-		if err := os.WriteFile(filepath.Join(dir, fileName), []byte(c.content), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, FileName), []byte(c.content), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		_, err := Open(Options{FS: disk.System{}, Dir: dir})
 		if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), dir) {
 			t.Errorf("%s: %v", name, err)
 		}
-		if got, err := os.ReadFile(filepath.Join(dir, fileName)); err != nil || string(got) != c.content {
+		if got, err := os.ReadFile(filepath.Join(dir, FileName)); err != nil || string(got) != c.content {
 			t.Errorf("%s: the file was changed", name)
 		}
 	}
 	dir := t.TempDir()
 	mustOpen(t, Options{Dir: dir})
-	if err := os.Chmod(filepath.Join(dir, fileName), 0o640); err != nil {
+	if err := os.Chmod(filepath.Join(dir, FileName), 0o640); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Open(Options{FS: disk.System{}, Dir: dir}); !errors.Is(err, ErrIdentity) || !strings.Contains(err.Error(), "chmod 600") {

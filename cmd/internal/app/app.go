@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"go.uber.org/zap"
 
+	"github.com/weirmail/weir/cmd/internal/control"
 	"github.com/weirmail/weir/config"
 	"github.com/weirmail/weir/filter/message/spool"
 	"github.com/weirmail/weir/filter/milter"
@@ -43,14 +44,16 @@ type App struct {
 	started time.Time
 	health  *health
 
-	gate   *gate // answers the MTA
-	milter *milter.Server
-	spool  *spool.Pool
+	gate    *gate // answers the MTA
+	milter  *milter.Server
+	control *control.Server
+	spool   *spool.Pool
 
-	mu     sync.Mutex
-	config *config.Config   // in force
-	house  *house           // nil until the stores are open
-	lists  store.ListReport // of the last reload
+	mu        sync.Mutex
+	config    *config.Config   // in force
+	house     *house           // nil until the stores are open
+	lists     store.ListReport // when they were last read
+	listsRead time.Time
 
 	sockets map[string][]net.Listener // from systemd
 

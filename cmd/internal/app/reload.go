@@ -228,7 +228,7 @@ func (a *App) loadLists(ctx context.Context, h *house) (store.ListReport, error)
 		a.relief("lists")
 	}
 	a.mu.Lock()
-	a.lists = report
+	a.lists, a.listsRead = report, time.Now().UTC()
 	a.mu.Unlock()
 	return report, nil
 }

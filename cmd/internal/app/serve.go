@@ -133,16 +133,35 @@ func (a *App) serveMetrics() error {
 		}
 	})
 	a.log.Info("metrics listen", zap.Stringer("address", l))
-	a.serveHTTP(&http.Server{Handler: mux, ReadHeaderTimeout: headerTimeout, WriteTimeout: metricsWait, ErrorLog: zap.NewStdLog(a.log.Logger)}, ln)
+	a.serveHTTP(metricsServer{&http.Server{Handler: mux, ReadHeaderTimeout: headerTimeout, WriteTimeout: metricsWait, ErrorLog: zap.NewStdLog(a.log.Logger)}}, ln)
 	return nil
 }
 
-func (a *App) serveHTTP(s *http.Server, ln net.Listener) {
+// httpServer is the metrics server or the control server. Shutdown waits for
+// requests until its context ends and then cuts them.
+type httpServer interface {
+	Serve(net.Listener) error
+	Shutdown(context.Context) error
+}
+
+// metricsServer is an http.Server whose Shutdown cuts what its patience leaves.
+type metricsServer struct{ *http.Server }
+
+// Shutdown implements httpServer.
+func (s metricsServer) Shutdown(ctx context.Context) error {
+	err := s.Server.Shutdown(ctx)
+	if err != nil {
+		err = errors.Join(err, s.Close())
+	}
+	return err
+}
+
+func (a *App) serveHTTP(s httpServer, ln net.Listener) {
 	a.onStop(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), closeWait)
 		defer cancel()
-		if s.Shutdown(ctx) != nil {
-			_ = s.Close()
+		if err := s.Shutdown(ctx); err != nil {
+			a.log.Warn("requests were cut", zap.Stringer("listener", ln.Addr()), zap.Error(err))
 		}
 	})
 	a.tasks.Go(func() {

@@ -39,6 +39,20 @@ func (w watchedQuarantine) Hold(ctx context.Context, e *evidence.Evidence, v *ve
 	return item, err
 }
 
+// Release implements control.Quarantine.
+func (w watchedQuarantine) Release(ctx context.Context, r quarantine.Release) (*quarantine.Item, error) {
+	item, err := w.Quarantine.Release(ctx, r)
+	w.a.endOnFailedLog(err)
+	return item, err
+}
+
+// Delete implements control.Quarantine.
+func (w watchedQuarantine) Delete(ctx context.Context, id, actor, reason string) (*quarantine.Item, error) {
+	item, err := w.Quarantine.Delete(ctx, id, actor, reason)
+	w.a.endOnFailedLog(err)
+	return item, err
+}
+
 func (a *App) endOnFailedLog(err error) {
 	if errors.Is(err, wal.ErrFailed) {
 		a.fail(err)

@@ -22,13 +22,14 @@ import (
 	"time"
 
 	"github.com/weirmail/weir/intel/disk"
+	"github.com/weirmail/weir/intel/ident"
 	"github.com/weirmail/weir/intel/ledger"
 	"github.com/weirmail/weir/intel/wal"
 )
 
 // What a state folder and a backup hold, by the same names.
 const (
-	identityName = "identity"
+	identityName = ident.FileName
 	ledgerName   = "ledger"
 	journalName  = "journal/log"
 	blobsName    = "blobs"
