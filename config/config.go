@@ -55,8 +55,8 @@ type State struct {
 	// The folder of the logs, the held messages, the indexes and the keys. It belongs to the user that the daemon runs as, lies on a local disk, and serves one daemon at a time.
 	Dir Path `toml:"dir"`
 
-	// When less than this is free on the disk of `state.dir`, nothing more is written and mail gets the answer of `policy.on_error`. Room for the largest compaction of an index is added to it.
-	MinFree Bytes `toml:"min_free" range:"1MiB..1TiB"`
+	// When less than this is free on the disk of `state.dir`, mail gets the answer of `policy.on_error`. Half of it is left for what operators do to make room, and for indexes, which write in the background.
+	MinFree Bytes `toml:"min_free" range:"1GiB..1TiB"`
 }
 
 // Milter is the section [milter].

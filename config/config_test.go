@@ -45,7 +45,7 @@ func TestAFileSetsWhatItNames(t *testing.T) {
 	c, err := Parse("/srv/weir/weir.toml", []byte(`
 [state]
 dir = "state"
-min_free = 4_194_304
+min_free = 4_294_967_296
 [milter]
 listen = [
   "unix:run/m.sock", # a comment
@@ -75,7 +75,7 @@ address = "mx.example.org:25"
 	}
 	for key, want := range map[string]string{
 		"state.dir":                 `"/srv/weir/state"`,
-		"state.min_free":            `"4MiB"`,
+		"state.min_free":            `"4GiB"`,
 		"milter.spool_dir":          `"/srv/weir/state/spool"`,
 		"milter.listen":             `["unix:/srv/weir/run/m.sock", "[::1]:8891", "systemd:milter"]`,
 		"milter.socket_mode":        `"0640"`,

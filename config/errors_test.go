@@ -66,7 +66,7 @@ func TestEveryMistakeIsNamedWithItsPlaceAndCure(t *testing.T) {
 		{"state.min_free = \"1.5GiB\"", `is not a size; `},
 		{"state.min_free = -5", `is not a size; `},
 		{"state.min_free = \"9999999TiB\"", `is too large; `},
-		{"state.min_free = 1024", `state.min_free = 1024 is less than 1MiB; write a value from 1MiB to 1TiB`},
+		{"state.min_free = 1024", `state.min_free = 1024 is less than 1GiB; write a value from 1GiB to 1TiB`},
 		{"milter.socket_mode = \"rw-rw----\"", `is not a file mode; write three or four octal digits in quotes, such as "0660"`},
 		{"milter.socket_mode = \"0888\"", `is not a file mode; `},
 		{"milter.socket_mode = \"01777\"", `is not a file mode; `},

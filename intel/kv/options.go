@@ -22,7 +22,7 @@ const CompactionReserve = 512 << 20
 
 // DefaultMinFree is the free space below which a database is neither opened nor
 // written to.
-const DefaultMinFree = 1<<30 + CompactionReserve
+const DefaultMinFree = CompactionReserve
 
 // Options says how a database is kept.
 type Options struct {

@@ -172,7 +172,7 @@ func (a *App) run(ctx context.Context, rules *rules) {
 }
 
 // tidyEvery is how often expired items are looked for.
-const tidyEvery = time.Hour
+const tidyEvery = 10 * time.Minute
 
 // fail ends the daemon for a reason that waiting does not mend.
 func (a *App) fail(err error) {

@@ -61,7 +61,6 @@ func newSite(t testing.TB, extra string) *site {
 	s.file = s.write("weir.toml", fmt.Sprintf(`
 [state]
 dir = "state"
-min_free = "1MiB"
 [milter]
 listen = ["unix:milter.sock"]
 socket_group = ""

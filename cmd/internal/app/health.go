@@ -87,10 +87,10 @@ func (a *App) watchSpace(ctx context.Context) {
 		switch {
 		case err != nil:
 			a.log.Warn("free disk space is unknown", zap.Error(err))
+		case free < lastRoom(cfg):
+			a.trouble("disk", fmt.Sprintf("%d MiB are free under %s, less than half of state.min_free (%s): nothing is written, and mail gets the answer of policy.on_error", free>>20, cfg.State.Dir, cfg.State.MinFree))
 		case free < int64(cfg.State.MinFree):
-			a.trouble("disk", fmt.Sprintf("%d MiB are free under %s and state.min_free is %s: nothing is stored, and mail gets the answer of policy.on_error", free>>20, cfg.State.Dir, cfg.State.MinFree))
-		case free < indexMinFree(cfg):
-			a.trouble("disk", fmt.Sprintf("%d MiB are free under %s: below %d MiB indexes are not written, below state.min_free (%s) mail gets the answer of policy.on_error", free>>20, cfg.State.Dir, indexMinFree(cfg)>>20, cfg.State.MinFree))
+			a.trouble("disk", fmt.Sprintf("%d MiB are free under %s and state.min_free is %s: mail gets the answer of policy.on_error", free>>20, cfg.State.Dir, cfg.State.MinFree))
 		default:
 			a.relief("disk")
 		}

@@ -143,7 +143,7 @@ func (a *App) afterRestore(ctx context.Context, h *house) error {
 
 func (a *App) openDB(cfg *config.Config, h *house, name string, schema uint32) (*kv.DB, error) {
 	db, err := kv.Open(kv.Options{FS: a.o.FS, Dir: filepath.Join(string(cfg.State.Dir), name), Name: name, Schema: schema,
-		MinFree: indexMinFree(cfg), Logger: a.log.Logger, Metrics: h.metrics})
+		MinFree: lastRoom(cfg), Logger: a.log.Logger, Metrics: h.metrics})
 	if err != nil {
 		return nil, err
 	}
@@ -154,8 +154,11 @@ func (a *App) openDB(cfg *config.Config, h *house, name string, schema uint32) (
 	return db, nil
 }
 
-// indexMinFree leaves room for what a database writes in the background.
-func indexMinFree(cfg *config.Config) int64 { return int64(cfg.State.MinFree) + kv.CompactionReserve }
+// lastRoom is the free space below which nothing at all is written. Mail that
+// needs a place is refused well above it, so that whoever makes room can be
+// recorded, and what is recorded can be found. It leaves what a database writes
+// in the background.
+func lastRoom(cfg *config.Config) int64 { return max(int64(cfg.State.MinFree)/2, kv.CompactionReserve) }
 
 func (a *App) openLedger(ctx context.Context, cfg *config.Config, h *house) error {
 	db, err := a.openDB(cfg, h, "views", viewsSchema)
@@ -168,8 +171,7 @@ func (a *App) openLedger(ctx context.Context, cfg *config.Config, h *house) erro
 	h.ledger, err = ledger.Open(ledger.Options{
 		FS: a.o.FS, Dir: filepath.Join(string(cfg.State.Dir), "ledger"), Index: db, Node: h.identity.Node(), Key: h.identity.Key(backup.LedgerKey),
 		NewID: h.identity.NewID, Views: []ledger.View{h.view}, Logger: a.log.Logger, Metrics: h.metrics,
-		// Less than the others need, so that what makes room can be recorded.
-		MinFree: int64(cfg.State.MinFree) / 2,
+		MinFree: lastRoom(cfg),
 	})
 	if err != nil {
 		return err
@@ -185,7 +187,7 @@ func (a *App) openLedger(ctx context.Context, cfg *config.Config, h *house) erro
 
 func (a *App) openJournal(_ context.Context, cfg *config.Config, h *house) (err error) {
 	h.journal, err = journal.Open(journal.Options{
-		FS: a.o.FS, Dir: filepath.Join(string(cfg.State.Dir), "journal"), MinFree: int64(cfg.State.MinFree), IndexMinFree: indexMinFree(cfg),
+		FS: a.o.FS, Dir: filepath.Join(string(cfg.State.Dir), "journal"), MinFree: int64(cfg.State.MinFree), IndexMinFree: lastRoom(cfg),
 		Retention: journalRetention(cfg), MaxBytes: int64(cfg.Journal.MaxSize), Logger: a.log.Logger, Metrics: h.metrics,
 	})
 	if err == nil {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/weirmail/weir/cmd/internal/lab"
 	"github.com/weirmail/weir/cmd/internal/lab/smtptest"
 )
 
@@ -68,7 +69,7 @@ func TestCleanMailArrivesWithItsHeadersAndListedMailIsHeld(t *testing.T) {
 	blocked := strings.Join([]string{
 		"ceo@evil.test", ".evil-domain.test", "https://evil-url.test/pay/*", "hxxp://exact[.]test/a?b=1",
 		hash(malware), hash(inner), "/^lottery/i in=subject", "refused.test action=reject", "tagged.test action=tag", "later.test action=tempfail",
-		"203.0.113.0/28 # some network", "127.0.0.99",
+		"192.0.2.0/28 # some network", "127.0.0.99",
 	}, "\n") + "\n"
 	mtas(t, options{lists: map[string]string{"block/local.txt": blocked}}, func(t *testing.T, s *site) {
 		r := s.send(letter("clean", "nothing here"))
@@ -126,7 +127,7 @@ func TestCleanMailArrivesWithItsHeadersAndListedMailIsHeld(t *testing.T) {
 		}
 
 		// A listed client.
-		c := s.clientFrom("203.0.113.5", "127.0.0.99")
+		c := s.clientFrom("192.0.2.5", "127.0.0.99")
 		defer func() { _ = c.Close() }()
 		if r, err := c.Send(letter("c1", "x")); err != nil || !r.Accepted() {
 			t.Errorf("listed client: %+v %v", r, err)
@@ -299,8 +300,13 @@ func TestTheSameMessageAgainAfterItsAnswerWasLostIsOneItem(t *testing.T) {
 	})
 }
 
+// fromInside lets clients inside, and one user outside, send to anywhere.
+func fromInside(p *lab.PostfixOptions) {
+	p.Main["mynetworks"] = "127.0.0.0/8 10.0.0.0/8 198.51.100.7/32"
+}
+
 func TestReleasedOutboundMailIsSignedByTheMilterBehind(t *testing.T) {
-	s := newSite(t, options{dkim: "lab.test", lists: map[string]string{"block/local.txt": "evil.test\n"}})
+	s := newSite(t, options{dkim: "lab.test", postfix: fromInside, lists: map[string]string{"block/local.txt": "evil.test\n"}})
 	m := letter("m", "see http://evil.test/", "partner@elsewhere.test")
 	m.From = "alice@lab.test"
 	m.Data = bytes.Replace(m.Data, []byte("Sender <s@sender.test>"), []byte("Alice <alice@lab.test>"), 1)
@@ -313,10 +319,7 @@ func TestReleasedOutboundMailIsSignedByTheMilterBehind(t *testing.T) {
 		t.Fatalf("%+v", items)
 	}
 	s.weirCmd("quarantine", "release", items[0].ID, "--override", "--reason", "x")
-	got, err := s.outside.Wait(t.Context(), 1)
-	if err != nil {
-		t.Fatal(err)
-	}
+	got := s.wentOutside(1)
 	if !bytes.HasSuffix(lf(got[0].Data), lf(m.Data)) {
 		t.Errorf("arrived as %q", got[0].Data)
 	}
@@ -329,16 +332,13 @@ func TestReleasedOutboundMailIsSignedByTheMilterBehind(t *testing.T) {
 }
 
 func TestOutboundMailCarriesNoVerdict(t *testing.T) {
-	s := newSite(t, options{})
+	s := newSite(t, options{postfix: fromInside})
 	m := letter("m", "x", "partner@elsewhere.test")
 	m.From = "alice@lab.test"
 	if r := s.sendAs("ADDR=198.51.100.7 NAME=hotel.test LOGIN=alice", m); !r.Accepted() {
 		t.Fatalf("%+v", r)
 	}
-	got, err := s.outside.Wait(t.Context(), 1)
-	if err != nil {
-		t.Fatal(err)
-	}
+	got := s.wentOutside(1)
 	if header(got[0].Data, "X-Weir-Verdict") != "" || header(got[0].Data, "X-Weir-ID") == "" {
 		t.Errorf("header %q", got[0].Data)
 	}
@@ -366,8 +366,14 @@ func TestBehindATrustedRelayTheClientIsItsAndARejectIsAHold(t *testing.T) {
 }
 
 func TestUnusualEnvelopesAndBodiesArriveAndAreReleasedAsTheyWere(t *testing.T) {
-	s := newSite(t, options{lists: map[string]string{"block/local.txt": "evil.test\n"}})
-	utf8 := letter("m1", "grüße http://evil.test/", "jürgen@lab.test")
+	// Dovecot's LMTP knows no SMTPUTF8, so that goes to a domain that is relayed.
+	s := newSite(t, options{noStart: true, lists: map[string]string{"block/local.txt": "evil.test\n"},
+		postfix: func(p *lab.PostfixOptions) {
+			p.Main["relay_domains"], p.Main["relay_transport"] = "relayed.test", p.RelayTo
+		}})
+	s.write("weir.toml", strings.Replace(string(s.read("weir.toml")), `local_domains = ["lab.test"]`, `local_domains = ["lab.test", "relayed.test"]`, 1))
+	s.start()
+	utf8 := letter("m1", "grüße http://evil.test/", "jürgen@relayed.test")
 	utf8.From, utf8.FromArgs = "märz@sender.test", "SMTPUTF8 BODY=8BITMIME"
 	null := letter("m2", "bounce")
 	null.From = ""
@@ -382,12 +388,12 @@ func TestUnusualEnvelopesAndBodiesArriveAndAreReleasedAsTheyWere(t *testing.T) {
 		t.Errorf("null sender: %q", got)
 	}
 	items := s.items()
-	if len(items) != 2 || items[1].Sender != "märz@sender.test" || !slices.Equal(items[1].to(), []string{"jürgen@lab.test"}) {
+	if len(items) != 2 || items[1].Sender != "märz@sender.test" || !slices.Equal(items[1].to(), []string{"jürgen@relayed.test"}) || items[1].Direction != "inbound" {
 		t.Fatalf("%+v", items)
 	}
 	s.weirCmd("quarantine", "release", items[0].ID, items[1].ID, "--override", "--reason", "x")
-	if got := s.mailbox("jürgen@lab.test", 1)[0].Raw; !bytes.HasSuffix(lf(got), lf(utf8.Data)) || header(got, "Return-Path") != "<märz@sender.test>" {
-		t.Errorf("SMTPUTF8: %q", got)
+	if got := s.wentOutside(1)[0]; !bytes.HasSuffix(lf(got.Data), lf(utf8.Data)) || got.From != "märz@sender.test" || !slices.Equal(got.To, []string{"jürgen@relayed.test"}) {
+		t.Errorf("SMTPUTF8: %+v", got)
 	}
 	for _, mail := range s.mailbox("alice@lab.test", 2) {
 		if strings.Contains(string(mail.Raw), "latin") && !bytes.HasSuffix(lf(mail.Raw), lf(eight.Data)) {

@@ -228,7 +228,6 @@ func (s *site) configure(o *options) {
 	s.config = s.write("weir.toml", fmt.Sprintf(`
 [state]
 dir = %q
-min_free = "1MiB"
 [milter]
 listen = [%q]
 socket_group = ""
@@ -285,7 +284,7 @@ func (s *site) ready() {
 	s.t.Helper()
 	s.eventually("the daemon is ready", func() (bool, error) {
 		out, err := s.try("status", "--json")
-		return err == nil && bytes.Contains(out, []byte(`"ready": true`)), nil
+		return err == nil && bytes.Contains(out, []byte(`"state": "ready"`)), nil
 	})
 }
 
@@ -407,6 +406,16 @@ func letter(subject, body string, to ...string) smtptest.Mail {
 	}
 	return smtptest.Mail{From: "s@sender.test", To: to, Data: []byte("From: Sender <s@sender.test>\r\nTo: " + strings.Join(to, ", ") + "\r\nSubject: " + subject +
 		"\r\nDate: Sat, 21 Nov 2026 10:00:00 +0000\r\nMessage-ID: <" + subject + "@sender.test>\r\n\r\n" + body + "\r\n")}
+}
+
+// wentOutside waits until n messages have left for elsewhere.
+func (s *site) wentOutside(n int) []smtptest.Message {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), wait)
+	defer cancel()
+	got, err := s.outside.Wait(ctx, n)
+	s.must(err)
+	return got
 }
 
 // mailbox waits until a user's inbox holds n messages, and nothing is on its
