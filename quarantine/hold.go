@@ -104,7 +104,7 @@ func sameness(e *evidence.Evidence, content blob.Ref) string {
 func digest(words ...string) string {
 	h := sha256.New()
 	for _, w := range words {
-		fmt.Fprintf(h, "%d:%s", len(w), w)
+		_, _ = fmt.Fprintf(h, "%d:%s", len(w), w)
 	}
 	return hex.EncodeToString(h.Sum(nil)[:20])
 }

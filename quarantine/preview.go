@@ -148,9 +148,10 @@ func htmlAsText(source string) string {
 			name, _ := z.TagName()
 			switch tag := atom.Lookup(name); tag {
 			case atom.Script, atom.Style, atom.Head, atom.Title:
-				if kind == html.StartTagToken {
+				switch kind {
+				case html.StartTagToken:
 					hidden++
-				} else if kind == html.EndTagToken {
+				case html.EndTagToken:
 					hidden = max(0, hidden-1)
 				}
 			case atom.Br, atom.P, atom.Div, atom.Tr, atom.Li, atom.H1, atom.H2, atom.H3, atom.H4, atom.Table, atom.Hr, atom.Blockquote:

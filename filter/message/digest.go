@@ -40,18 +40,18 @@ func (d *digester) reset(wantPrint bool) {
 // write takes at most blockBytes. Hashes never fail.
 func (d *digester) write(block []byte) {
 	d.size += int64(len(block))
-	d.sha256.Write(block) //nolint:errcheck
-	d.sha1.Write(block)   //nolint:errcheck
-	d.md5.Write(block)    //nolint:errcheck
+	d.sha256.Write(block)
+	d.sha1.Write(block)
+	d.md5.Write(block)
 	if d.wantPrint {
-		d.print.Write(d.normalise(block)) //nolint:errcheck
+		d.print.Write(d.normalise(block))
 	}
 }
 
 // sum writes the digests of all that was written into p.
 func (d *digester) sum(p *Part) {
 	if d.cr {
-		d.print.Write([]byte{'\r'}) //nolint:errcheck
+		d.print.Write([]byte{'\r'})
 		d.cr = false
 	}
 	p.Size = d.size

@@ -30,8 +30,12 @@ func (h Header) Len() int { return len(h.fields) }
 // At gives the i-th field from the top, counted from 0.
 func (h Header) At(i int) Field {
 	f := h.fields[i]
+	end := f.colon
+	for end > f.start && (h.text[end-1] == ' ' || h.text[end-1] == '\t') {
+		end--
+	}
 	return Field{
-		Name: strings.TrimRight(h.text[f.start:f.colon], " \t"),
+		Name: h.text[f.start:end],
 		raw:  h.text[f.start:f.end],
 		body: h.text[f.colon+1 : f.end],
 	}

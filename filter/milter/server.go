@@ -28,6 +28,7 @@ type Server struct {
 	sessions sync.WaitGroup
 	handlers sync.WaitGroup
 	running  atomic.Int64 // handlers
+	tasks    chan task    // to goroutines that wait for one; see hand
 
 	stop      chan struct{} // closed when Shutdown begins
 	mu        sync.Mutex
@@ -52,6 +53,7 @@ func New(opts Options) (*Server, error) {
 	s := &Server{
 		opts: opts, metrics: m, symbols: wantedMacros(),
 		stop:      make(chan struct{}),
+		tasks:     make(chan task),
 		listeners: make(map[net.Listener]struct{}),
 		conns:     make(map[*conn]bool),
 	}

@@ -69,7 +69,7 @@ func (System) Free(name string) (int64, error) {
 	for {
 		switch err := unix.Statfs(name, &st); {
 		case err == nil:
-			return int64(st.Bavail) * int64(st.Bsize), nil
+			return int64(st.Bavail) * int64(st.Bsize), nil //nolint:unconvert // narrower on 32-bit systems
 		case !errors.Is(err, unix.EINTR):
 			return 0, &fs.PathError{Op: "statfs", Path: name, Err: err}
 		}

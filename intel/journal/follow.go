@@ -179,7 +179,10 @@ func (f *follower) flush(w *weekDB, last mark, seal bool) error {
 		return nil
 	}
 	slices.SortFunc(f.group, func(a, b posting) int {
-		return cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(a.at, b.at))
+		if a.key != b.key { // nearly always; cmp.Or would make both comparisons
+			return cmp.Compare(a.key, b.key)
+		}
+		return cmp.Compare(a.at, b.at)
 	})
 	var key [keyBytes]byte
 	f.batch.Reset()

@@ -41,7 +41,7 @@ func Format(r io.Reader, o Options) ([]byte, error) {
 	for {
 		text, f, err := lines.next()
 		if f != nil || err != nil {
-			break // the end: Read found no other reason
+			return out.Bytes(), nil //nolint:nilerr // the end: Read found no other reason
 		}
 		formatted := formatLine(text)
 		if formatted == "" {
@@ -55,7 +55,6 @@ func Format(r io.Reader, o Options) ([]byte, error) {
 		out.WriteString(formatted)
 		out.WriteByte('\n')
 	}
-	return out.Bytes(), nil
 }
 
 func formatLine(text []byte) string {

@@ -171,7 +171,7 @@ func (s *Store) forget(w *writer) error {
 	next := s.state
 	next.forgotten = upTo
 	var b kv.Batch
-	b.Set([]byte{areaState}, next.appendTo(nil))
+	b.Set([]byte{areaState}, next.encode())
 	if err := s.opts.DB.Commit(&b); err != nil {
 		return err
 	}

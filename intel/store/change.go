@@ -72,7 +72,7 @@ func (r *refresh) addRecord(it item, patternKey []byte, rec record) error {
 		e.longKey = patternKey
 	}
 	e.records = append(e.records, rec)
-	if err := r.w.set(key, e.appendTo(nil)); err != nil {
+	if err := r.w.set(key, e.encode()); err != nil {
 		return err
 	}
 	r.touched[match.ShardOf(it.hash)] = true
@@ -229,7 +229,7 @@ func (r *refresh) end(key []byte, number uint32, it item) (found bool, err error
 	for i := range e.records {
 		if rec := &e.records[i]; rec.source == number && rec.last == 0 && rec.content() == it.content {
 			rec.last = r.generation
-			return true, r.w.set(key, e.appendTo(nil))
+			return true, r.w.set(key, e.encode())
 		}
 	}
 	return false, nil

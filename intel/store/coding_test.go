@@ -56,7 +56,7 @@ func TestLargestSourceFitsIntoAValueOfTheDatabase(t *testing.T) {
 	for i := range src.shards {
 		src.shards[i] = 1<<33 + uint64(i)%97 // as after many edits
 	}
-	value := src.appendTo(nil)
+	value := src.encode()
 	if len(value) > maxValue {
 		t.Errorf("%d bytes", len(value))
 	}
@@ -88,7 +88,7 @@ func TestCrowdsAreRefused(t *testing.T) {
 
 func TestStateComesBack(t *testing.T) {
 	for _, s := range []state{{}, {active: 5, reserved: 9, forgotten: 2, sources: 77, aborted: []uint64{6, 8}}} {
-		back, err := decodeState(s.appendTo(nil))
+		back, err := decodeState(s.encode())
 		if err != nil || !reflect.DeepEqual(back, s) {
 			t.Errorf("%+v comes back as %+v, %v", s, back, err)
 		}
@@ -103,24 +103,24 @@ func FuzzDamagedValuesAreErrors(f *testing.F) {
 	}
 	attributes := appendAttributes(nil, ind)
 	f.Add(attributes)
-	f.Add(entry{longKey: []byte("key"), records: []record{{1, 2, 3, attributes}, {4, 5, 0, nil}}}.appendTo(nil))
-	f.Add((&state{active: 5, aborted: []uint64{6}}).appendTo(nil))
-	f.Add((&source{name: "a", shards: []uint64{1, 1, 2, 0}}).appendTo(nil))
+	f.Add(entry{longKey: []byte("key"), records: []record{{1, 2, 3, attributes}, {4, 5, 0, nil}}}.encode())
+	f.Add((&state{active: 5, aborted: []uint64{6}}).encode())
+	f.Add((&source{name: "a", shards: []uint64{1, 1, 2, 0}}).encode())
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if s, err := decodeState(data); err == nil {
-			if again, err := decodeState(s.appendTo(nil)); err != nil || !reflect.DeepEqual(again, s) {
+			if again, err := decodeState(s.encode()); err != nil || !reflect.DeepEqual(again, s) {
 				t.Fatalf("%+v, %v", s, err)
 			}
 		}
 		if s, err := decodeSource(1, data); err == nil {
-			if again, err := decodeSource(1, s.appendTo(nil)); err != nil || !reflect.DeepEqual(again, s) {
+			if again, err := decodeSource(1, s.encode()); err != nil || !reflect.DeepEqual(again, s) {
 				t.Fatalf("%+v, %v", s, err)
 			}
 		}
 		if e, err := decodeEntry(data, nil); err == nil {
-			encoded := e.appendTo(nil)
+			encoded := e.encode()
 			again, err := decodeEntry(encoded, nil)
-			if err != nil || !bytes.Equal(again.appendTo(nil), encoded) || len(again.records) != len(e.records) {
+			if err != nil || !bytes.Equal(again.encode(), encoded) || len(again.records) != len(e.records) {
 				t.Fatalf("%+v, %v", e, err)
 			}
 		}

@@ -28,7 +28,8 @@ type record struct {
 // might say.
 func (r *record) content() uint64 { return xxhash.Sum64(r.attributes) }
 
-func (e entry) appendTo(dst []byte) []byte {
+func (e entry) encode() []byte {
+	var dst []byte
 	dst = appendBytes(dst, e.longKey)
 	var room [64]byte
 	for _, r := range e.records {

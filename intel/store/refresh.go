@@ -190,7 +190,7 @@ func newRefresh(ctx context.Context, s *Store, old *kv.Snapshot) *refresh {
 	// The number is given out with the first thing that is written under it.
 	reserved := s.state
 	reserved.reserved = r.generation
-	r.w.first = func(b *kv.Batch) { b.Set([]byte{areaState}, reserved.appendTo(nil)) }
+	r.w.first = func(b *kv.Batch) { b.Set([]byte{areaState}, reserved.encode()) }
 	return r
 }
 
@@ -265,14 +265,14 @@ func (r *refresh) activate() error {
 	next.active, next.reserved, next.sources = r.generation, r.generation, r.numbers
 	sources := maps.Clone(r.s.sources)
 	var b kv.Batch
-	b.Set([]byte{areaState}, next.appendTo(nil))
+	b.Set([]byte{areaState}, next.encode())
 	for number, src := range r.changed {
 		if src == nil {
 			b.Delete(sourceKey(number))
 			delete(sources, number)
 			continue
 		}
-		b.Set(sourceKey(number), src.appendTo(nil))
+		b.Set(sourceKey(number), src.encode())
 		sources[number] = src
 	}
 	if err := context.Cause(r.w.ctx); err != nil {

@@ -53,7 +53,8 @@ func (s *state) abort(generation uint64) {
 	s.aborted = append(slices.Clone(s.aborted), generation) // the highest so far
 }
 
-func (s *state) appendTo(dst []byte) []byte {
+func (s *state) encode() []byte {
+	var dst []byte
 	dst = binary.AppendUvarint(dst, s.active)
 	dst = binary.AppendUvarint(dst, s.reserved)
 	dst = binary.AppendUvarint(dst, s.forgotten)
@@ -86,7 +87,8 @@ type source struct {
 	shards     []uint64 // of its index: the generation in which each was written; 0 for an empty one
 }
 
-func (s *source) appendTo(dst []byte) []byte {
+func (s *source) encode() []byte {
+	var dst []byte
 	dst = appendBytes(dst, s.name)
 	dst = appendBytes(dst, s.version)
 	dst = binary.AppendUvarint(dst, s.generation)

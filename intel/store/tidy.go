@@ -97,7 +97,7 @@ func (s *Store) tidy(w *writer, keys [][]byte) error {
 		case len(e.records) == 0:
 			err = w.delete(key)
 		default:
-			err = w.set(key, e.appendTo(nil))
+			err = w.set(key, e.encode())
 		}
 		if err != nil {
 			return err
@@ -149,7 +149,7 @@ func (s *Store) clean(ctx context.Context) error {
 	}
 	cleaned := s.state
 	cleaned.aborted = nil
-	if err := w.set([]byte{areaState}, cleaned.appendTo(nil)); err != nil {
+	if err := w.set([]byte{areaState}, cleaned.encode()); err != nil {
 		return err
 	}
 	if err := w.flush(); err != nil {

@@ -205,8 +205,8 @@ func TestTheOutcomeIsUncertainOnlyAfterTheEndWasSent(t *testing.T) {
 		point func() error
 		want  Status
 	}{
-		{"answer lost", &listener{data: func(c *smtp.Conn) error { c.Close(); return nil }}, nothing, Uncertain},
-		{"connection lost in mid-message", &listener{early: func(c *smtp.Conn) { c.Close() }}, nothing, Deferred},
+		{"answer lost", &listener{data: func(c *smtp.Conn) error { return c.Close() }}, nothing, Uncertain},
+		{"connection lost in mid-message", &listener{early: func(c *smtp.Conn) { _ = c.Close() }}, nothing, Deferred},
 		{"refused for good", &listener{data: func(*smtp.Conn) error { return &smtp.SMTPError{Code: 554, Message: "no"} }}, nothing, Refused},
 		{"refused for now", &listener{data: func(*smtp.Conn) error { return &smtp.SMTPError{Code: 452, Message: "full"} }}, nothing, Deferred},
 		{"stopped by the caller", &listener{}, func() error { return errors.New("no record") }, Deferred},
@@ -233,7 +233,7 @@ func TestNothingIsSentWithoutAListener(t *testing.T) {
 		t.Fatal(err)
 	}
 	addr := ln.Addr().String()
-	ln.Close()
+	_ = ln.Close()
 	results := sender(t, Options{Address: addr}).Send(t.Context(), Message{To: paths("a@example.org")}, func() error { t.Error("came to the point"); return nil })
 	if got := statuses(results); !reflect.DeepEqual(got, []Status{Deferred}) {
 		t.Fatalf("%+v", results)
@@ -263,11 +263,11 @@ func TestASilentListenerIsGivenUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close()
+	defer func() { _ = ln.Close() }()
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
 		if conn, err := ln.Accept(); err == nil {
-			defer conn.Close()
+			defer func() { _ = conn.Close() }()
 			cancel()
 			<-t.Context().Done()
 		}

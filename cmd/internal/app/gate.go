@@ -23,8 +23,6 @@ type handler struct{ milter.Handler }
 
 func (g *gate) open(h milter.Handler) { g.next.Store(&handler{h}) }
 
-func (g *gate) close() { g.next.Store(nil) }
-
 // Handle implements milter.Handler.
 func (g *gate) Handle(ctx context.Context, m *milter.Mail) verdict.Answer {
 	if h := g.next.Load(); h != nil {
