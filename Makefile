@@ -1,0 +1,76 @@
+# Weir: see README.md. "make run" and "make test" need Go and this folder alone;
+# what else the tests need is installed where it is missing (Debian, Ubuntu).
+
+GO ?= go
+# The e2e tests must run, not be skipped.
+E2E = WEIR_REQUIRE_E2E=1
+SITE = .run
+LINTER = .tools/golangci-lint
+LINTER_VERSION = v2.15.0
+FUZZTIME ?= 10s
+
+.PHONY: build run send demo test race e2e short bench fuzz lint install clean
+
+build:
+	$(GO) build -o bin/weir ./cmd/weir
+
+# A daemon on sample lists, in a folder of its own. It ends with Ctrl-C.
+run: build
+	@test -e $(SITE)/weir.toml || { mkdir -p $(SITE) && cp -r testdata/site/. $(SITE)/; }
+	@echo
+	@echo "Weir starts in $(SITE)/: its configuration is $(SITE)/weir.toml, its lists are in $(SITE)/lists/."
+	@echo "Send it a message from another terminal, and look at what became of it:"
+	@echo
+	@echo "    make send MESSAGE=testdata/messages/phish.eml"
+	@echo "    bin/weir --config $(SITE)/weir.toml quarantine list"
+	@echo
+	@echo "Edit $(SITE)/lists/block/sample.txt and send again: an edit counts at once."
+	@echo
+	@exec bin/weir serve --config $(SITE)/weir.toml
+
+# Hands a message to the daemon of "make run", as a mail server does.
+send:
+	@test -n "$(MESSAGE)" || { echo "say which: make send MESSAGE=testdata/messages/phish.eml"; exit 2; }
+	@$(GO) run ./cmd/internal/demo --site $(SITE) "$(MESSAGE)"
+
+# What Weir does, in one screen: messages, verdicts, the quarantine, a release.
+demo: build
+	@$(GO) run ./cmd/internal/demo --weir bin/weir
+
+# What the tests need besides Go.
+install:
+	@$(GO) run ./cmd/internal/lab/install
+
+test: install
+	$(E2E) $(GO) test -timeout 15m ./...
+
+# Without mail servers of its own.
+short:
+	$(GO) test -short ./...
+
+race: install
+	$(GO) test -race -short -timeout 15m ./...
+
+bench:
+	@$(GO) run ./cmd/internal/lab/install -rspamd
+	$(GO) run ./cmd/internal/bench $(BENCH)
+
+# Each fuzz target for a while: what comes from strangers is parsed here.
+fuzz:
+	@set -e; for package in $$($(GO) list ./...); do \
+	  for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+	    echo "$$package $$target"; \
+	    $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$package; \
+	  done; \
+	done
+
+$(LINTER):
+	@mkdir -p $(@D)
+	GOBIN=$(CURDIR)/.tools $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINTER_VERSION)
+
+lint: $(LINTER)
+	$(LINTER) run ./...
+	$(GO) mod tidy -diff
+
+clean:
+	rm -rf bin $(SITE)
