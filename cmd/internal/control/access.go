@@ -1,0 +1,99 @@
+package control
+
+import (
+	"fmt"
+	"os"
+	"os/user"
+	"slices"
+	"strconv"
+
+	"github.com/weirmail/weir/cmd/internal/control/api"
+	"github.com/weirmail/weir/config"
+)
+
+// Access says who has which role, as the configuration has it. Names are looked
+// up when somebody connects: a user or group that is made later counts from then
+// on, and one that does not exist is nobody.
+type Access struct {
+	Viewers   []config.Principal
+	Operators []config.Principal
+	Admins    []config.Principal
+}
+
+// role gives the highest role of a peer.
+func (a *Access) role(p *peer) api.Role {
+	if p.uid == 0 || p.uid == uint32(os.Geteuid()) {
+		return api.Admin
+	}
+	for _, r := range []struct {
+		role api.Role
+		who  []config.Principal
+	}{{api.Admin, a.Admins}, {api.Operator, a.Operators}, {api.Viewer, a.Viewers}} {
+		if slices.ContainsFunc(r.who, func(who config.Principal) bool { return isPrincipal(p, who) }) {
+			return r.role
+		}
+	}
+	return api.Nobody
+}
+
+func isPrincipal(p *peer, who config.Principal) bool {
+	id, ok := idOf(who)
+	if !ok {
+		return false
+	}
+	if who.Group {
+		return p.in(id)
+	}
+	return p.uid == id
+}
+
+// idOf gives the number of a user or group; a number is its own.
+func idOf(who config.Principal) (uint32, bool) {
+	text := who.Name
+	if _, err := strconv.ParseUint(text, 10, 32); err != nil {
+		if who.Group {
+			g, err := user.LookupGroup(who.Name)
+			if err != nil {
+				return 0, false
+			}
+			text = g.Gid
+		} else {
+			u, err := user.Lookup(who.Name)
+			if err != nil {
+				return 0, false
+			}
+			text = u.Uid
+		}
+	}
+	n, err := strconv.ParseUint(text, 10, 32)
+	return uint32(n), err == nil
+}
+
+// unknown lists principals that name nobody.
+func (a *Access) unknown() []string {
+	var names []string
+	for _, who := range slices.Concat(a.Viewers, a.Operators, a.Admins) {
+		if _, ok := idOf(who); !ok {
+			names = append(names, who.String())
+		}
+	}
+	return names
+}
+
+// refusal tells a caller what he lacks.
+func refusal(c *api.Caller, o *api.Operation) *api.Error {
+	who := c.Actor
+	principal := "user:" + c.Name
+	if c.Name == "" {
+		principal = "user:" + c.Actor[len("unix:"):]
+	} else {
+		who = fmt.Sprintf("%s (%s)", c.Name, c.Actor)
+	}
+	has := "no role"
+	if c.Role != api.Nobody {
+		has = "the role " + c.Role.String()
+	}
+	return &api.Error{Code: api.Forbidden,
+		Text: fmt.Sprintf("%s needs the role %s; %s has %s", o.Name, o.Role, who, has),
+		Cure: fmt.Sprintf("an administrator adds %q, or a group of yours, to control.%ss in the configuration and reloads it", principal, o.Role)}
+}

@@ -1,0 +1,95 @@
+package api
+
+// Operation is one thing that the socket offers.
+type Operation struct {
+	Name    string // unique; the document's operationId
+	Method  string
+	Path    string // with {name} for parts that the input's path tags name
+	Role    Role   // that a caller has to have
+	Summary string
+	Input   any    // a struct: what stands in path, query or body
+	Output  any    // a struct; nil where Stream is set
+	Stream  string // media type of an answer that is no JSON document
+	Codes   []Code // of errors, besides those that every operation has
+}
+
+// The names of the operations.
+const (
+	OpStatus     = "status"
+	OpReload     = "reload"
+	OpConfig     = "config"
+	OpPolicy     = "policy"
+	OpLists      = "lists"
+	OpListTest   = "list-test"
+	OpItems      = "quarantine-list"
+	OpItem       = "quarantine-get"
+	OpPreview    = "quarantine-preview"
+	OpMessage    = "quarantine-message"
+	OpRelease    = "quarantine-release"
+	OpDelete     = "quarantine-delete"
+	OpJournal    = "journal-find"
+	OpJournalGet = "journal-get"
+	OpEvents     = "audit-events"
+	OpHead       = "audit-head"
+	OpVerify     = "audit-verify"
+	OpBackup     = "backup"
+	OpDocument   = "openapi"
+)
+
+// Version begins the path of every operation.
+const Version = "/v1"
+
+// Operations lists all of them, in the order of the document.
+func Operations() []Operation {
+	return []Operation{
+		{Name: OpStatus, Method: "GET", Path: "/status", Role: Viewer, Input: None{}, Output: Status{},
+			Summary: "How the daemon is"},
+		{Name: OpReload, Method: "POST", Path: "/reload", Role: Admin, Input: None{}, Output: Reloaded{}, Codes: []Code{Unavailable},
+			Summary: "Read configuration, policy, directory and lists again"},
+		{Name: OpConfig, Method: "GET", Path: "/config", Role: Admin, Input: None{}, Output: Config{},
+			Summary: "The configuration in force"},
+		{Name: OpPolicy, Method: "GET", Path: "/policy", Role: Viewer, Input: None{}, Output: Policy{}, Codes: []Code{Unavailable},
+			Summary: "The rules in force"},
+		{Name: OpLists, Method: "GET", Path: "/lists", Role: Viewer, Input: None{}, Output: Lists{}, Codes: []Code{Unavailable},
+			Summary: "The lists in force, and what is wrong with their files"},
+		{Name: OpListTest, Method: "GET", Path: "/lists/test", Role: Viewer, Input: ListTest{}, Output: ListTested{}, Codes: []Code{Unavailable},
+			Summary: "What the lists in force know of a value, and why"},
+		{Name: OpItems, Method: "GET", Path: "/quarantine", Role: Viewer, Input: ItemQuery{}, Output: ItemPage{}, Codes: []Code{Unavailable},
+			Summary: "List messages in quarantine"},
+		{Name: OpItem, Method: "GET", Path: "/quarantine/{id}", Role: Viewer, Input: ItemID{}, Output: Item{}, Codes: []Code{Unavailable, NotFound, Ambiguous},
+			Summary: "One message in quarantine"},
+		{Name: OpPreview, Method: "GET", Path: "/quarantine/{id}/preview", Role: Operator, Input: ItemID{}, Output: Preview{}, Codes: []Code{Unavailable, NotFound, Ambiguous, Gone, NoSpace},
+			Summary: "Look at a message without opening it; the ledger records that somebody did"},
+		{Name: OpMessage, Method: "GET", Path: "/quarantine/{id}/message", Role: Operator, Input: ItemID{}, Stream: "message/rfc822", Codes: []Code{Unavailable, NotFound, Ambiguous, Gone, NoSpace},
+			Summary: "A message's exact bytes; the ledger records that somebody took them"},
+		{Name: OpRelease, Method: "POST", Path: "/quarantine/{id}/release", Role: Operator, Input: Release{}, Output: Released{},
+			Codes:   []Code{Unavailable, NotFound, Ambiguous, Gone, Blocked, Uncertain, Busy, NoSpace},
+			Summary: "Deliver held copies after all; asking twice delivers once"},
+		{Name: OpDelete, Method: "POST", Path: "/quarantine/{id}/delete", Role: Operator, Input: Delete{}, Output: Item{}, Codes: []Code{Unavailable, NotFound, Ambiguous, Gone, Busy, NoSpace},
+			Summary: "Take a message away for good; its record stays"},
+		{Name: OpJournal, Method: "GET", Path: "/journal", Role: Operator, Input: JournalQuery{}, Output: JournalPage{}, Codes: []Code{Unavailable, NoSpace},
+			Summary: "Find messages that were let through; the ledger records the search"},
+		{Name: OpJournalGet, Method: "GET", Path: "/journal/{id}", Role: Operator, Input: JournalID{}, Output: JournalEntry{}, Codes: []Code{Unavailable, NotFound, NoSpace},
+			Summary: "All that is remembered of a message that was let through; the ledger records that somebody looked"},
+		{Name: OpEvents, Method: "GET", Path: "/audit/events", Role: Operator, Input: EventQuery{}, Output: EventPage{}, Codes: []Code{Unavailable},
+			Summary: "Events of the ledger"},
+		{Name: OpHead, Method: "GET", Path: "/audit/head", Role: Viewer, Input: None{}, Output: Head{}, Codes: []Code{Unavailable},
+			Summary: "The name of the ledger's last record, to be kept elsewhere"},
+		{Name: OpVerify, Method: "POST", Path: "/audit/verify", Role: Admin, Input: Verify{}, Output: Verified{}, Codes: []Code{Unavailable, Busy},
+			Summary: "Check every link of the ledger"},
+		{Name: OpBackup, Method: "POST", Path: "/backup", Role: Admin, Input: None{}, Stream: "application/x-tar", Codes: []Code{Unavailable, Busy, NoSpace},
+			Summary: "Everything that the daemon must not lose, as a tar archive; the ledger records that somebody took it. A connection that breaks off before its end says that it failed"},
+		{Name: OpDocument, Method: "GET", Path: "/openapi.json", Role: Viewer, Input: None{}, Output: Document{},
+			Summary: "This document"},
+	}
+}
+
+// OperationNamed gives an operation by its name; ok is false where there is none.
+func OperationNamed(name string) (o Operation, ok bool) {
+	for _, o := range Operations() {
+		if o.Name == name {
+			return o, true
+		}
+	}
+	return Operation{}, false
+}

@@ -1,0 +1,282 @@
+// Package controltest builds what the control socket serves, for tests: real
+// stores in folders of their own, a filter that fills them, an SMTP listener that
+// takes what is released, and the server on a unix socket.
+package controltest
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/weirmail/weir/cmd/internal/control"
+	"github.com/weirmail/weir/cmd/internal/control/api"
+	"github.com/weirmail/weir/cmd/internal/lab/smtptest"
+	"github.com/weirmail/weir/filter"
+	"github.com/weirmail/weir/filter/message"
+	"github.com/weirmail/weir/filter/message/spool"
+	"github.com/weirmail/weir/filter/milter"
+	"github.com/weirmail/weir/filter/policy"
+	"github.com/weirmail/weir/intel"
+	"github.com/weirmail/weir/intel/disk"
+	"github.com/weirmail/weir/intel/ident"
+	"github.com/weirmail/weir/intel/journal"
+	"github.com/weirmail/weir/intel/kv"
+	"github.com/weirmail/weir/intel/ledger"
+	"github.com/weirmail/weir/intel/list"
+	"github.com/weirmail/weir/intel/match"
+	"github.com/weirmail/weir/intel/store"
+	"github.com/weirmail/weir/quarantine"
+	"github.com/weirmail/weir/quarantine/blob"
+	"github.com/weirmail/weir/quarantine/reinject"
+)
+
+// House is a daemon's insides without the daemon.
+type House struct {
+	Dir    string // of everything below
+	Socket string // of the server
+	Sink   *smtptest.Sink
+	Server *control.Server
+
+	Identity   *ident.Identity
+	Ledger     *ledger.Ledger
+	Journal    *journal.Journal
+	Store      *store.Store
+	Judge      *filter.Judge
+	Quarantine *quarantine.Quarantine
+	Filter     *filter.Filter
+
+	t        testing.TB
+	matcher  *match.Matcher
+	received atomic.Int64 // messages
+
+	mu     sync.Mutex
+	closed bool // as if the stores were not open
+	backup func(ctx context.Context, w io.Writer) error
+	report store.ListReport
+	loaded time.Time
+}
+
+// New builds a house and serves it. With no lists nothing is known; WriteList and
+// Reload change that.
+func New(t testing.TB, access control.Access) *House {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "weir") // short: a socket lies in it
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	h := &House{Dir: dir, Socket: filepath.Join(dir, "c.sock"), t: t}
+	h.must(os.Chmod(dir, 0o755)) // others may connect
+	h.folder("lists/block")
+	h.open()
+	h.serve(access)
+	return h
+}
+
+func (h *House) must(err error) {
+	h.t.Helper()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+func (h *House) path(name string) string { return filepath.Join(h.Dir, name) }
+
+func (h *House) folder(name string) string {
+	h.must(os.MkdirAll(h.path(name), 0o755))
+	return h.path(name)
+}
+
+func (h *House) open() {
+	fsys := disk.System{}
+	var err error
+	h.Identity, err = ident.Open(ident.Options{FS: fsys, Dir: h.Dir})
+	h.must(err)
+	views, err := kv.Open(kv.Options{Name: "views", InMemory: true})
+	h.must(err)
+	h.t.Cleanup(func() { _ = views.Close() })
+	view, err := quarantine.NewView(views)
+	h.must(err)
+	h.Ledger, err = ledger.Open(ledger.Options{FS: fsys, Dir: h.path("ledger"), Index: views, Node: h.Identity.Node(), Key: h.Identity.Key("ledger"),
+		NewID: h.Identity.NewID, Views: []ledger.View{view}})
+	h.must(err)
+	h.t.Cleanup(func() { _ = h.Ledger.Close() })
+
+	h.Journal, err = journal.Open(journal.Options{FS: fsys, Dir: h.path("journal"), GroupDelay: time.Millisecond, IndexMinFree: -1})
+	h.must(err)
+	h.t.Cleanup(func() { _ = h.Journal.Close() })
+	h.background(func(ctx context.Context) { _ = h.Journal.Run(ctx) })
+
+	indicators, err := kv.Open(kv.Options{Name: "intel", InMemory: true, Schema: store.Schema})
+	h.must(err)
+	h.t.Cleanup(func() { _ = indicators.Close() })
+	h.matcher = match.NewMatcher()
+	h.Store, err = store.Open(store.Options{DB: indicators, Matcher: h.matcher, Rest: -1})
+	h.must(err)
+	h.t.Cleanup(h.Store.Close)
+
+	h.build(view)
+}
+
+func (h *House) build(view *quarantine.View) {
+	blobs, err := blob.OpenFolder(blob.Options{FS: disk.System{}, Dir: h.path("blobs")})
+	h.must(err)
+	h.t.Cleanup(func() { _ = blobs.Close() })
+	rules, err := policy.Parse(policy.DefaultName, policy.Default(), policy.Options{})
+	h.must(err)
+	h.Judge, err = filter.NewJudge(h.matcher, filter.Rules{Policy: rules, Site: filter.Site{LocalDomains: []string{"example.org"}}}, nil)
+	h.must(err)
+	parser, err := message.NewParser(message.Limits{})
+	h.must(err)
+	room, err := spool.New(spool.Options{Dir: h.folder("spool")})
+	h.must(err)
+	h.Sink, err = smtptest.NewSink(smtptest.SinkOptions{})
+	h.must(err)
+	h.t.Cleanup(func() { _ = h.Sink.Close() })
+	sender, err := reinject.New(reinject.Options{Network: "tcp", Address: h.Sink.Addr(), Timeout: 10 * time.Second})
+	h.must(err)
+	h.Quarantine, err = quarantine.New(quarantine.Options{
+		Ledger: h.Ledger, View: view, Blobs: blobs, Judge: h.Judge, Journal: h.Journal, Identity: h.Identity,
+		Scratch:  func() quarantine.ScratchSpace { return room.Spool() },
+		Settings: quarantine.Settings{Parser: parser, HoldTime: time.Minute, Senders: quarantine.Senders{Inbound: sender}},
+	})
+	h.must(err)
+	h.Filter, err = filter.New(filter.Options{
+		Judge: h.Judge, Scratch: room, Journal: h.Journal, Quarantine: h.Quarantine, Identity: h.Identity,
+		Settings: filter.Settings{Parser: parser, OnError: intel.ActionTempfail, Oversize: intel.ActionReject},
+	})
+	h.must(err)
+}
+
+func (h *House) serve(access control.Access) {
+	var err error
+	h.Server, err = control.New(control.Options{
+		Stores: h.stores, Access: access,
+		Status: func() api.Status {
+			return api.Status{Version: "test", Node: h.Identity.Node(), State: "ready", Mode: "enforce", Now: time.Now().UTC(), Started: time.Now().UTC(), Policy: policy.DefaultName}
+		},
+		Reload: func(context.Context, string) (control.Reloaded, error) {
+			h.Reload()
+			return control.Reloaded{Applied: []string{"log.level"}, Lists: h.report}, nil
+		},
+		Lists: func() (store.ListReport, time.Time) {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			return h.report, h.loaded
+		},
+		Config: func() string { return "[policy]\nmode = \"enforce\"\n" },
+		Verify: func(_ context.Context, head *ledger.Head) (ledger.Report, error) {
+			r, err := ledger.OpenReader(disk.System{}, h.path("ledger"), nil)
+			if err != nil {
+				return ledger.Report{}, err
+			}
+			return r.Verify(h.Identity.Key("ledger"), head)
+		},
+		Backup: func(ctx context.Context, w io.Writer) error {
+			h.mu.Lock()
+			backup := h.backup
+			h.mu.Unlock()
+			return backup(ctx, w)
+		},
+	})
+	h.must(err)
+	ln, err := net.Listen("unix", h.Socket)
+	h.must(err)
+	h.must(os.Chmod(h.Socket, 0o666))
+	done := make(chan error, 1)
+	go func() { done <- h.Server.Serve(ln) }()
+	h.t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := h.Server.Shutdown(ctx); err != nil {
+			h.t.Error(err)
+		}
+		if err := <-done; err != http.ErrServerClosed {
+			h.t.Error(err)
+		}
+	})
+}
+
+func (h *House) stores() *control.Stores {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return nil
+	}
+	return &control.Stores{Quarantine: h.Quarantine, Ledger: h.Ledger, Journal: h.Journal, Lists: h.Store, Matcher: h.matcher, Judge: h.Judge, Identity: h.Identity}
+}
+
+// SetBackup says what the operation writes from now on; an error ends it.
+func (h *House) SetBackup(backup func(ctx context.Context, w io.Writer) error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.backup = backup
+}
+
+// CloseStores makes it seem as if the stores were not open.
+func (h *House) CloseStores() {
+	h.mu.Lock()
+	h.closed = true
+	h.mu.Unlock()
+}
+
+func (h *House) background(f func(context.Context)) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f(ctx)
+	}()
+	h.t.Cleanup(func() { cancel(); <-done })
+}
+
+// WriteList writes a list file, "block/local.txt", and has all lists read again.
+func (h *House) WriteList(name, content string) {
+	h.t.Helper()
+	path := h.path("lists/" + name)
+	h.folder(filepath.Dir("lists/" + name))
+	h.must(os.WriteFile(path, []byte(content), 0o644))
+	h.Reload()
+}
+
+// Reload has the list files read again.
+func (h *House) Reload() {
+	h.t.Helper()
+	report, err := h.Store.LoadLists(context.Background(), h.path("lists"), list.Options{})
+	if err != nil {
+		h.t.Error(err) // the server may be asking
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.report, h.loaded = report, time.Now()
+}
+
+// Receive hands a message to the filter as a milter would, and gives what became
+// of it: the action, and the reference under which item and journal know it.
+func (h *House) Receive(content, from string, to ...string) (action, ref string) {
+	h.t.Helper()
+	env := &message.Envelope{
+		QueueID: fmt.Sprintf("4XyzQ%05d", h.received.Add(1)), Helo: "mail.sender.example", Time: time.Now(),
+		From:   message.Path{Raw: "<" + from + ">"},
+		Client: message.Client{Addr: netip.MustParseAddr("198.51.100.7"), Name: "mail.sender.example"},
+	}
+	for _, r := range to {
+		env.To = append(env.To, message.Path{Raw: "<" + r + ">"})
+	}
+	raw := []byte(strings.ReplaceAll(strings.ReplaceAll(content, "\r\n", "\n"), "\n", "\r\n"))
+	answer := h.Filter.Handle(context.Background(), &milter.Mail{Envelope: env, Raw: raw, Size: int64(len(raw))})
+	last, err := h.Ledger.Last()
+	h.must(err)
+	h.must(h.Ledger.Wait(context.Background(), last))
+	return answer.Action.String(), answer.ID
+}

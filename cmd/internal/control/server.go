@@ -1,0 +1,290 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"os"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/weirmail/weir/cmd/internal/control/api"
+	"github.com/weirmail/weir/intel/ledger"
+	"github.com/weirmail/weir/intel/store"
+)
+
+// Options says what a Server works with. All functions are required; each may
+// be called by many goroutines at once.
+type Options struct {
+	// Stores gives what is open, nil while nothing is.
+	Stores func() *Stores
+	// Status says how the daemon is. The server fills in Lists, LedgerHead and
+	// Caller.
+	Status func() api.Status
+	// Reload reads everything again and records who asked for it.
+	Reload func(ctx context.Context, actor string) (Reloaded, error)
+	// Lists gives what the list files came to when they were last read, and when.
+	Lists func() (store.ListReport, time.Time)
+	// Config gives the configuration in force as TOML.
+	Config func() string
+	// Verify checks the whole ledger. An error that is a *ledger.Offence, or
+	// satisfies wal.ErrDamaged, says that it is not in order.
+	Verify func(ctx context.Context, head *ledger.Head) (ledger.Report, error)
+	// Backup writes a tar archive.
+	Backup func(ctx context.Context, w io.Writer) error
+
+	Access  Access
+	Logger  *zap.Logger           // nil: none
+	Metrics prometheus.Registerer // nil: none
+}
+
+// Reloaded says what a reload found.
+type Reloaded struct {
+	Applied  []string         // configuration keys that changed and hold now
+	Restart  []string         // keys that changed and hold after a restart
+	Config   error            // why configuration, policy or directory was refused
+	Lists    store.ListReport // what became of each list file
+	ListsErr error            // why no list could be looked at
+}
+
+func (o *Options) validate() error {
+	if o.Stores == nil || o.Status == nil || o.Reload == nil || o.Lists == nil || o.Config == nil || o.Verify == nil || o.Backup == nil {
+		return errors.New("control: an option is missing")
+	}
+	if o.Logger == nil {
+		o.Logger = zap.NewNop()
+	}
+	return nil
+}
+
+// Server serves the control socket.
+type Server struct {
+	o          Options
+	log        *zap.Logger
+	operations []api.Operation
+	handlers   map[string]handler
+	access     atomic.Pointer[Access]
+	requests   *prometheus.CounterVec
+	http       *http.Server
+
+	verifying, backingUp sync.Mutex // held while one is under way
+}
+
+// Times and bounds of the HTTP server.
+const (
+	headerWait = 10 * time.Second
+	bodyWait   = 10 * time.Second
+	idleWait   = time.Minute
+	writeWait  = 30 * time.Second // for one piece of an answer to be taken
+	maxHeader  = 16 << 10
+)
+
+// New checks the options.
+func New(o Options) (*Server, error) {
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	s := &Server{o: o, log: o.Logger, operations: api.Operations()}
+	s.handlers = s.handle()
+	for _, op := range s.operations {
+		if s.handlers[op.Name] == nil {
+			return nil, fmt.Errorf("control: nothing serves %s", op.Name)
+		}
+	}
+	s.requests = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "weir_control_requests_total",
+		Help: "Requests on the control socket by operation and outcome."}, []string{"operation", "code"})
+	if o.Metrics != nil {
+		if err := o.Metrics.Register(s.requests); err != nil {
+			return nil, fmt.Errorf("control: %w", err)
+		}
+	}
+	s.http = &http.Server{
+		Handler: s, ReadHeaderTimeout: headerWait, IdleTimeout: idleWait, MaxHeaderBytes: maxHeader, ErrorLog: zap.NewStdLog(s.log),
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			known, _ := c.(*conn)
+			return context.WithValue(ctx, connKey{}, known)
+		},
+	}
+	s.SetAccess(o.Access)
+	return s, nil
+}
+
+type connKey struct{}
+
+// SetAccess makes other roles hold from the next request on.
+func (s *Server) SetAccess(a Access) {
+	if names := a.unknown(); len(names) > 0 {
+		s.log.Warn("the configuration gives a role to somebody who does not exist", zap.Strings("principals", names))
+	}
+	s.access.Store(&a)
+}
+
+// Serve answers on a listener of unix sockets until Shutdown, after which it
+// gives http.ErrServerClosed.
+func (s *Server) Serve(ln net.Listener) error { return s.http.Serve(newListener(ln, s.log)) }
+
+// Shutdown takes no more requests and waits for those under way until the
+// context ends; then it cuts them.
+func (s *Server) Shutdown(ctx context.Context) error {
+	err := s.http.Shutdown(ctx)
+	if err != nil {
+		err = errors.Join(err, s.http.Close())
+	}
+	return err
+}
+
+// call is one request on its way.
+type call struct {
+	op     api.Operation
+	caller api.Caller
+	params map[string]string
+	body   []byte
+
+	w       http.ResponseWriter
+	r       *http.Request
+	started bool // of an answer that is no JSON document, something was sent
+}
+
+// handler answers one operation. What it returns is the JSON document; nil when
+// it has written the answer itself.
+type handler func(ctx context.Context, c *call) (any, error)
+
+// ServeHTTP answers one request of a connection that Serve accepted.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	began := time.Now()
+	c := &call{w: w, r: r}
+	answer, err := s.answer(c)
+	code := "ok"
+	var told *api.Error
+	if err != nil {
+		told = errorOf(err)
+		code = string(told.Code)
+	}
+	s.requests.WithLabelValues(c.op.Name, code).Inc()
+	s.report(c, told, time.Since(began))
+	switch {
+	case told == nil && answer == nil: // written already
+	case told == nil:
+		s.write(w, http.StatusOK, answer)
+	case c.started:
+		// Half of it is out: only breaking off tells the other side.
+		panic(http.ErrAbortHandler)
+	default:
+		s.write(w, told.Code.Info().Status, told)
+	}
+}
+
+// answer finds who asks for what and has it done.
+func (s *Server) answer(c *call) (answer any, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.log.Error("an operation panicked", zap.String("operation", c.op.Name), zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
+			answer, err = nil, api.Errorf(api.Failed, "%s failed inside the daemon; its log says where", c.op.Name)
+		}
+	}()
+	known, _ := c.r.Context().Value(connKey{}).(*conn)
+	if known == nil {
+		return nil, api.Errorf(api.Forbidden, "%v", errNoCredentials)
+	}
+	c.caller = api.Caller{Actor: known.peer.actor(), Name: known.peer.name(), Role: s.access.Load().role(known.peer)}
+	if err := s.find(c); err != nil {
+		return nil, err
+	}
+	if c.caller.Role < c.op.Role {
+		return nil, refusal(&c.caller, &c.op)
+	}
+	if err := c.readBody(); err != nil {
+		return nil, err
+	}
+	return s.handlers[c.op.Name](c.r.Context(), c)
+}
+
+func (s *Server) find(c *call) error {
+	op, params, allow, err := api.Match(s.operations, c.r.Method, c.r.URL.EscapedPath())
+	if len(allow) > 0 {
+		c.w.Header().Set("Allow", strings.Join(allow, ", "))
+	}
+	c.op, c.params = op, params
+	return err
+}
+
+// readBody reads what there is of a body, which the daemon waits for only so long.
+func (c *call) readBody() error {
+	deadlines := http.NewResponseController(c.w)
+	_ = deadlines.SetReadDeadline(time.Now().Add(bodyWait)) // a connection that has none has no body to wait for
+	defer func() { _ = deadlines.SetReadDeadline(time.Time{}) }()
+	var err error
+	c.body, err = io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, api.MaxBody))
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		return api.Errorf(api.BadRequest, "the body has more than %d bytes", api.MaxBody)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return api.Errorf(api.BadRequest, "the body did not come within %s", bodyWait)
+	case err != nil:
+		return api.Errorf(api.BadRequest, "the body cannot be read: %v", err)
+	case len(c.body) == 0:
+		return nil
+	}
+	if media, _, err := mime.ParseMediaType(c.r.Header.Get("Content-Type")); err != nil || media != "application/json" {
+		return &api.Error{Code: api.BadRequest, Text: "the body is not declared as JSON", Cure: "send Content-Type: application/json"}
+	}
+	return nil
+}
+
+// on makes a handler of a function over an operation's input.
+func on[I any](f func(ctx context.Context, c *call, in *I) (any, error)) handler {
+	return func(ctx context.Context, c *call) (any, error) {
+		in := new(I)
+		if err := c.op.Decode(c.params, c.r.URL.RawQuery, c.body, in); err != nil {
+			return nil, err
+		}
+		return f(ctx, c, in)
+	}
+}
+
+// over makes a handler of a function over an operation's input and the stores.
+func over[I any](s *Server, f func(ctx context.Context, c *call, st *Stores, in *I) (any, error)) handler {
+	return on(func(ctx context.Context, c *call, in *I) (any, error) {
+		st := s.o.Stores()
+		if st == nil {
+			return nil, &api.Error{Code: api.Unavailable, Text: "the daemon's stores are not open", Cure: "try again in a moment; weir status says what it waits for"}
+		}
+		return f(ctx, c, st, in)
+	})
+}
+
+// handle says who serves what.
+func (s *Server) handle() map[string]handler {
+	return map[string]handler{
+		api.OpStatus:     on(s.status),
+		api.OpReload:     on(s.reload),
+		api.OpConfig:     on(s.config),
+		api.OpPolicy:     over(s, s.policy),
+		api.OpLists:      over(s, s.lists),
+		api.OpListTest:   over(s, s.listTest),
+		api.OpItems:      over(s, s.items),
+		api.OpItem:       over(s, s.item),
+		api.OpPreview:    over(s, s.preview),
+		api.OpMessage:    over(s, s.message),
+		api.OpRelease:    over(s, s.release),
+		api.OpDelete:     over(s, s.delete),
+		api.OpJournal:    over(s, s.journal),
+		api.OpJournalGet: over(s, s.journalGet),
+		api.OpEvents:     over(s, s.events),
+		api.OpHead:       over(s, s.head),
+		api.OpVerify:     over(s, s.verify),
+		api.OpBackup:     over(s, s.backup),
+		api.OpDocument:   on(func(context.Context, *call, *api.None) (any, error) { return api.Document(document), nil }),
+	}
+}
