@@ -1,0 +1,208 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weirmail/weir/cmd/internal/cli/term"
+	"github.com/weirmail/weir/cmd/internal/control/api"
+	"github.com/weirmail/weir/config"
+)
+
+func (a *app) serve() *cobra.Command {
+	return &cobra.Command{
+		Use:   "serve",
+		Short: "Run the daemon",
+		Long: `Run the daemon in the foreground until SIGTERM or SIGINT, which let messages that
+are under way be finished first (milter.drain_timeout). SIGHUP, and any edit of
+the files, has configuration, policy, directory and lists read again; what is
+wrong is refused and logged, and the last good version stays in force.`,
+		Example: "  weir serve --config /etc/weir/weir.toml",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if a.deps.Serve == nil {
+				return missing("daemon")
+			}
+			cfg, path, err := a.load()
+			if err != nil {
+				return err
+			}
+			a.printProblemsOf(cfg)
+			ctx, stop := orderly(c.Context())
+			defer stop()
+			return a.deps.Serve(ctx, path, cfg)
+		},
+	}
+}
+
+// printProblemsOf prints what a configuration has that is rarely meant.
+func (a *app) printProblemsOf(cfg *config.Config) {
+	for _, w := range cfg.Warnings() {
+		a.warn("%s", w.Error())
+	}
+}
+
+func (a *app) status() *cobra.Command {
+	var check bool
+	c := &cobra.Command{
+		Use:   "status",
+		Short: "Show how the daemon is",
+		Long: `Show how the daemon is, what needs a person, and which role you have. With --check,
+exit code 1 says that the daemon is not ready or that something needs a person.`,
+		Example: "  weir status --check || systemctl status weir",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			s, err := a.client().Status(c.Context())
+			if err != nil {
+				return err
+			}
+			if a.json {
+				err = a.printJSON(s)
+			} else {
+				a.printStatus(s)
+			}
+			if err == nil && check && (!s.Ready || len(s.Trouble) > 0) {
+				return silent{exitFailed}
+			}
+			return err
+		},
+	}
+	c.Flags().BoolVar(&check, "check", false, "tell by the exit code whether all is well")
+	return a.daemonFlags(a.jsonFlag(c))
+}
+
+func (a *app) printStatus(s *api.Status) {
+	of := func(used, most int64) string {
+		if most <= 0 {
+			return size(used)
+		}
+		return size(used) + " of " + size(most)
+	}
+	lists := fmt.Sprintf("%d with %s, generation %d", s.Lists.Lists, count(s.Lists.Entries, "entry", "entries"), s.Lists.Generation)
+	if s.Lists.Refused > 0 {
+		lists += fmt.Sprintf(", %d refused (weir list show)", s.Lists.Refused)
+	}
+	journal := of(s.Journal.Bytes, s.Journal.MaxBytes)
+	if !s.Journal.Oldest.IsZero() {
+		journal += ", since " + when(s.Journal.Oldest)
+	}
+	if s.Journal.IndexError != "" {
+		journal += ", index: " + s.Journal.IndexError
+	} else if s.Journal.IndexLag > 1<<20 {
+		journal += ", index behind by " + size(s.Journal.IndexLag)
+	}
+	you := s.Caller.Role.String()
+	if s.Caller.Name != "" {
+		you += ", as " + s.Caller.Name
+	}
+	a.facts(
+		[2]string{"state", s.State},
+		[2]string{"mode", s.Mode},
+		[2]string{"version", s.Version},
+		[2]string{"since", exactly(s.Started)},
+		[2]string{"config", s.ConfigFile},
+		[2]string{"policy", s.Policy},
+		[2]string{"milter", strings.Join(s.Milter.Listen, ", ") + ", " + count(s.Milter.Sessions, "session", "sessions")},
+		[2]string{"lists", lists},
+		[2]string{"quarantine", of(s.Quarantine.Bytes, s.Quarantine.MaxBytes)},
+		[2]string{"journal", journal},
+		[2]string{"disk", size(s.Disk.FreeBytes) + " free, at least " + size(s.Disk.MinFree)},
+		[2]string{"head", s.LedgerHead},
+		[2]string{"you", you},
+	)
+	for _, t := range s.Trouble {
+		a.printf("\n%s %s\n", a.screen.Bad(term.Line(t.What)), term.Line(t.Text+" (since "+when(t.Since)+")"))
+	}
+}
+
+func (a *app) reload() *cobra.Command {
+	return a.daemonFlags(a.jsonFlag(&cobra.Command{
+		Use:   "reload",
+		Short: "Have configuration, policy, directory and lists read again",
+		Long: `Have the daemon read configuration, policy, directory and lists again, and say
+what came of it. What is wrong is refused, its last good version stays in force,
+and the exit code is 1.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			r, err := a.client().Reload(c.Context())
+			if err != nil {
+				return err
+			}
+			if a.json {
+				err = a.printJSON(r)
+			} else {
+				a.printReloaded(r)
+			}
+			if err == nil && !r.OK {
+				return silent{exitFailed}
+			}
+			return err
+		},
+	}))
+}
+
+func (a *app) printReloaded(r *api.Reloaded) {
+	entries := 0
+	for _, l := range r.Lists {
+		entries += l.Entries
+	}
+	a.printf("%s, %s\n", count(len(r.Lists), "list", "lists"), count(entries, "entry", "entries"))
+	if len(r.Applied) > 0 {
+		a.printLine("in force now: %s", strings.Join(r.Applied, ", "))
+	}
+	if len(r.Restart) > 0 {
+		a.printLine("in force after a restart: %s", strings.Join(r.Restart, ", "))
+	}
+	a.printProblems(r.Problems)
+	if !r.OK {
+		a.complainLine("what is wrong was refused, and its last good version stays in force")
+	}
+}
+
+func (a *app) config() *cobra.Command {
+	check := a.jsonFlag(&cobra.Command{
+		Use:   "check [FILE]",
+		Short: "Check the configuration, and the policy, directory and lists that it names",
+		Long: `Check the configuration file, and the policy, directory and lists that it names.
+Every mistake is shown with file, line and column, what is wrong and what to do.
+Warnings do not change the exit code.`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error { return a.configCheck(args) },
+	})
+	var daemon bool
+	show := a.daemonFlags(&cobra.Command{
+		Use:   "show",
+		Short: "Print every key of the configuration with its value, as TOML",
+		Args:  cobra.NoArgs,
+		RunE:  func(c *cobra.Command, _ []string) error { return a.configShow(c, daemon) },
+	})
+	show.Flags().BoolVar(&daemon, "daemon", false, "what the daemon has in force rather than what the file says")
+	reference := &cobra.Command{
+		Use: "reference", Short: "Print the page that describes every key, in Markdown", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error { a.printf("%s", config.Reference()); return nil },
+	}
+	sample := &cobra.Command{
+		Use: "sample", Short: "Print a configuration file in which every key stands as a comment", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error { a.printf("%s", config.Sample()); return nil },
+	}
+	return group("config", "Check and show the configuration", check, show, reference, sample)
+}
+
+func (a *app) configShow(c *cobra.Command, daemon bool) error {
+	if daemon {
+		cfg, err := a.client().Config(c.Context())
+		if err != nil {
+			return err
+		}
+		a.printf("%s", term.Text(cfg.Text))
+		return nil
+	}
+	cfg, _, err := a.loadOrDefault()
+	if err != nil {
+		return err
+	}
+	a.printf("%s", term.Text(cfg.Show()))
+	return nil
+}

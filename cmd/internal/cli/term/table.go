@@ -1,0 +1,92 @@
+package term
+
+import (
+	"bufio"
+	"io"
+	"strings"
+)
+
+// Table is written with its columns under each other. Cells are made safe when
+// they are added.
+type Table struct {
+	head   []string
+	rows   [][]string
+	shrink int // the column that gives way where the screen is too narrow; -1: none
+}
+
+// NewTable makes a table with these headings; the column shrink is cut where
+// lines would be longer than the screen is wide (-1: none is).
+func NewTable(shrink int, headings ...string) *Table {
+	return &Table{head: headings, shrink: shrink}
+}
+
+// Row adds a row.
+func (t *Table) Row(cells ...string) {
+	row := make([]string, len(cells))
+	for i, c := range cells {
+		row[i] = Line(c)
+	}
+	t.rows = append(t.rows, row)
+}
+
+// Len gives the number of rows.
+func (t *Table) Len() int { return len(t.rows) }
+
+// gap stands between two columns.
+const gap = "  "
+
+// Write writes the table. Colour, if not nil, gives what a cell looks like; it
+// must not change the text.
+func (t *Table) Write(w io.Writer, s Screen, colour func(row, column int, text string) string) error {
+	widths := make([]int, len(t.head))
+	for i, h := range t.head {
+		widths[i] = Width(h)
+	}
+	for _, row := range t.rows {
+		for i, c := range row {
+			widths[i] = max(widths[i], Width(c))
+		}
+	}
+	t.fit(widths, s.Columns)
+	b := bufio.NewWriter(w)
+	t.line(b, widths, t.head, func(_ int, text string) string { return s.Bold(text) })
+	for n, row := range t.rows {
+		t.line(b, widths, row, func(i int, text string) string {
+			if colour == nil {
+				return text
+			}
+			return colour(n, i, text)
+		})
+	}
+	return b.Flush()
+}
+
+// fit makes the one column narrower, but not narrower than is of use.
+func (t *Table) fit(widths []int, columns int) {
+	const least = 12
+	if columns <= 0 || t.shrink < 0 {
+		return
+	}
+	total := len(gap) * (len(widths) - 1)
+	for _, n := range widths {
+		total += n
+	}
+	if over := total - columns; over > 0 {
+		widths[t.shrink] = max(min(least, widths[t.shrink]), widths[t.shrink]-over)
+	}
+}
+
+func (t *Table) line(b *bufio.Writer, widths []int, cells []string, look func(i int, text string) string) {
+	var out strings.Builder
+	blank := 0 // cells to skip before the next text, so that no line ends in white space
+	for i, c := range cells {
+		c = Cut(c, widths[i])
+		if c != "" {
+			out.WriteString(strings.Repeat(" ", blank))
+			out.WriteString(look(i, c))
+			blank = 0
+		}
+		blank += widths[i] - Width(c) + len(gap)
+	}
+	_, _ = b.WriteString(out.String() + "\n") // Flush tells
+}

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"context"
+	"io"
+	"runtime/debug"
+
+	"github.com/weirmail/weir/cmd/internal/app"
+	"github.com/weirmail/weir/cmd/internal/backup"
+	"github.com/weirmail/weir/cmd/internal/cli"
+	"github.com/weirmail/weir/config"
+)
+
+// deps says what the commands stand on.
+func deps() cli.Deps {
+	v := version()
+	return cli.Deps{
+		Version: v,
+		Serve: func(ctx context.Context, file string, cfg *config.Config) error {
+			return app.Run(ctx, app.Options{ConfigFile: file, Config: cfg, Version: v})
+		},
+		Rules:        app.Rules,
+		VerifyLedger: app.VerifyLedger,
+		Restore:      restore,
+
+		PostfixSnippet:  postfixSnippet,
+		PostfixCheck:    postfixCheck,
+		SendmailSnippet: sendmailSnippet,
+	}
+}
+
+func restore(ctx context.Context, r io.Reader, state string) (cli.Restored, error) {
+	report, err := backup.Restore(ctx, r, state)
+	return cli.Restored{Made: report.Time, Files: report.Files, Bytes: report.Bytes, Head: report.Head}, err
+}
+
+// version is the module's, with the commit that it was built from where no
+// release is known.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	version, commit, dirty := info.Main.Version, "", ""
+	for _, s := range info.Settings {
+		switch {
+		case s.Key == "vcs.revision":
+			commit = s.Value[:min(12, len(s.Value))]
+		case s.Key == "vcs.modified" && s.Value == "true":
+			dirty = "+dirty"
+		}
+	}
+	if version != "" && version != "(devel)" {
+		return version
+	}
+	if commit == "" {
+		return "devel"
+	}
+	return "devel " + commit + dirty
+}
