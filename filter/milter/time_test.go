@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"net"
+	"runtime/debug"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -303,6 +305,29 @@ func TestShutdownDoesNotWaitForAHandlerForEver(t *testing.T) {
 		time.Sleep(2 * time.Hour)
 		if err := s.server.Shutdown(t.Context()); err != nil {
 			t.Errorf("a third Shutdown: %v", err)
+		}
+	})
+}
+
+func TestAGoroutineThatHandledAMessageTakesTheNextOne(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, s *service, ln *pipes) {
+		var routines []string
+		s.set(func(context.Context, *milter.Mail) verdict.Answer {
+			name, _, _ := strings.Cut(string(debug.Stack()), " [")
+			routines = append(routines, name)
+			return verdict.Answer{Action: intel.ActionAccept}
+		})
+		c := ln.connect(t, miltertest.Options{})
+		for _, pause := range []time.Duration{0, time.Second, 4 * time.Second, 6 * time.Second} {
+			time.Sleep(pause)
+			synctest.Wait()
+			send(t, c, sample())
+		}
+		if routines[1] != routines[0] || routines[2] != routines[0] {
+			t.Errorf("%q: a routine that waited was not asked", routines)
+		}
+		if routines[3] == routines[0] {
+			t.Errorf("%q: a routine waits for ever", routines)
 		}
 	})
 }

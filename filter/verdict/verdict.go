@@ -6,17 +6,18 @@ import "github.com/weirmail/weir/intel"
 
 // Reason is one link from the answer back to what caused it, so that every
 // verdict explains itself: the rule, and where a list entry was behind it, the
-// entry, the matched value and where in the message that stood.
+// entry, the matched value and where in the message that stood. Ledgers keep it
+// as JSON under these names.
 type Reason struct {
-	Rule   string // the rule that spoke
-	Source string // the list, feed or operator behind it; empty when the rule looked at facts alone
-	Line   int    // line in the source; 0 where there is none
-	Entry  string // the entry as written
-	Kind   string // kind of the matched value, empty for a regular expression
-	Value  string // the matched value or text
-	Role   string // which part it plays in the message
-	Place  string // where it stood
-	Note   string // the entry's note; for people here, never for a header
+	Rule   string `json:"rule"`             // the rule that spoke
+	Source string `json:"source,omitempty"` // the list, feed or operator behind it; empty when the rule looked at facts alone
+	Line   int    `json:"line,omitempty"`   // line in the source; 0 where there is none
+	Entry  string `json:"entry,omitempty"`  // the entry as written
+	Kind   string `json:"kind,omitempty"`   // kind of the matched value, empty for a regular expression
+	Value  string `json:"value,omitempty"`  // the matched value or text
+	Role   string `json:"role,omitempty"`   // which part it plays in the message
+	Place  string `json:"place,omitempty"`  // where it stood
+	Note   string `json:"note,omitempty"`   // the entry's note; for people here, never for a header
 }
 
 // Recipient is the answer for one recipient. Only deliver or hold can differ

@@ -115,7 +115,11 @@ func (db *DB) data() string { return filepath.Join(db.o.Dir, dataName) }
 // empty removes all that Badger wrote. The marker says so before, so that what an
 // interruption leaves is not taken for a database.
 func (db *DB) empty() error {
-	db.o.Logger.Info("emptying a database, to build it again", zap.String("db", db.o.Name), zap.String("reason", db.rebuilt))
+	level := zap.WarnLevel
+	if db.rebuilt == isNew {
+		level = zap.DebugLevel
+	}
+	db.o.Logger.Log(level, "a database is built anew", zap.String("db", db.o.Name), zap.String("why", db.rebuilt))
 	if err := db.mark(stateEmpty); err != nil {
 		return err
 	}

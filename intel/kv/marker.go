@@ -66,13 +66,16 @@ func (db *DB) mark(state string) error {
 	return disk.Replace(db.o.FS, filepath.Join(db.o.Dir, markerName), []byte(m.String()), 0o600, siteMarker, siteMarkerNames)
 }
 
+// isNew is the doubt in a database that nobody made yet.
+const isNew = "it is new"
+
 // doubt gives the reason why the database must not be trusted, "" if there is
 // none.
 func (db *DB) doubt() (string, error) {
 	const limit = 4 << 10
 	text, err := disk.ReadFile(db.o.FS, filepath.Join(db.o.Dir, markerName), limit)
 	if errors.Is(err, fs.ErrNotExist) {
-		return "it is new", nil
+		return isNew, nil
 	}
 	if err != nil {
 		return "", err

@@ -361,7 +361,7 @@ func TestAMistakeInTheConfigurationStopsTheStartAndNamesItsPlace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Start(t.Context(), Options{ConfigFile: s.file, Config: cfg}); err == nil || !strings.Contains(err.Error(), "weir.toml:15") || !strings.Contains(err.Error(), "policy.file") {
+	if _, err := Start(t.Context(), Options{ConfigFile: s.file, Config: cfg}); err == nil || !strings.Contains(err.Error(), "weir.toml:14") || !strings.Contains(err.Error(), "policy.file") {
 		t.Errorf("got %v", err)
 	}
 }

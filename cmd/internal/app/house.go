@@ -147,9 +147,6 @@ func (a *App) openDB(cfg *config.Config, h *house, name string, schema uint32) (
 	if err != nil {
 		return nil, err
 	}
-	if why := db.Rebuilt(); why != "" {
-		a.log.Warn("a database is built anew", zap.String("database", name), zap.String("why", why))
-	}
 	h.onClose(a.log.Logger, "database "+name, db.Close)
 	return db, nil
 }

@@ -167,7 +167,7 @@ func TestAConfigurationWithMistakesIsRefusedWithItsPlaces(t *testing.T) {
 	file := s.write("bad.toml", bad)
 	for _, command := range [][]string{{"serve"}, {"config", "check"}} {
 		_, err := s.tryWith(file, command...)
-		if code(err) != 1 || !strings.Contains(err.Error(), "bad.toml:16") || !strings.Contains(err.Error(), "bad.toml:17") || !strings.Contains(err.Error(), "local_domains") {
+		if code(err) != 1 || !strings.Contains(err.Error(), "bad.toml:15") || !strings.Contains(err.Error(), "bad.toml:16") || !strings.Contains(err.Error(), "local_domains") {
 			t.Errorf("%v: %v", command, err)
 		}
 	}
