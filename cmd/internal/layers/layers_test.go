@@ -8,7 +8,9 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -165,6 +167,28 @@ func TestOnlyCommandsReadTheConfiguration(t *testing.T) {
 	for _, p := range ours(t) {
 		if slices.Contains(p.Deps, module+"/config") && !below(p.ImportPath, "cmd/") {
 			t.Errorf("%s depends on config", p.ImportPath)
+		}
+	}
+}
+
+func TestTheReadmeGivesAReasonForEachDependency(t *testing.T) {
+	readme, err := os.ReadFile("../../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("go", "list", "-m", "-f", "{{if not (or .Indirect .Main)}}{{.Path}}{{end}}", "all").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	direct := strings.Fields(string(out))
+	for _, m := range direct {
+		if !strings.Contains(string(readme), "| "+m+" | ") {
+			t.Errorf("README.md does not say what %s is for", m)
+		}
+	}
+	for _, row := range regexp.MustCompile(`(?m)^\| ([a-z0-9.-]+\.[a-z]+/\S+) \|`).FindAllStringSubmatch(string(readme), -1) {
+		if !slices.Contains(direct, row[1]) {
+			t.Errorf("README.md gives a reason for %s, which go.mod does not ask for", row[1])
 		}
 	}
 }
