@@ -15,7 +15,7 @@ import (
 )
 
 // What systemd does for a service with Type=notify and a socket unit.
-func TestSystemdHandsOverTheSocketAndHearsOfReadinessAndOfTheEnd(t *testing.T) {
+func TestAServiceOfSystemdGetsItsSocketTellsItsReadinessAndReloads(t *testing.T) {
 	s := newSite(t, options{noStart: true})
 	path := filepath.Join(s.dir, "systemd.sock")
 	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: path})
@@ -44,10 +44,19 @@ func TestSystemdHandsOverTheSocketAndHearsOfReadinessAndOfTheEnd(t *testing.T) {
 	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", `LISTEN_PID=$$ exec "$0" "$@"`, program, "serve", "--config", config)
 	cmd.Env = append(os.Environ(), "LISTEN_FDS=1", "LISTEN_FDNAMES=milter", "NOTIFY_SOCKET="+notify.LocalAddr().String())
 	cmd.ExtraFiles = []*os.File{file}
-	cmd.Stderr = os.Stderr
+	log, err := os.Create(filepath.Join(s.dir, "log"))
+	s.must(err)
+	defer func() { _ = log.Close() }()
+	cmd.Stderr = log
 	s.must(cmd.Start())
 	s.must(file.Close())
 	told("READY=1")
+
+	// systemctl reload; nothing was edited, so that nothing else makes it read again.
+	s.must(cmd.Process.Signal(syscall.SIGHUP))
+	s.eventually("the configuration is read again", func() (bool, error) {
+		return strings.Contains(string(s.read("log")), "configuration, policy and directory read"), nil
+	})
 
 	session, err := miltertest.Dial("unix", path, miltertest.Options{})
 	s.must(err)
