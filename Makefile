@@ -41,8 +41,9 @@ demo: build
 install:
 	@$(GO) run ./cmd/internal/lab/install
 
+# Some tests build the program and run it, which the test cache does not see.
 test: install
-	$(E2E) $(GO) test -timeout 15m ./...
+	$(E2E) $(GO) test -count=1 -timeout 15m ./...
 
 # Without mail servers of its own.
 short:
