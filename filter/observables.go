@@ -69,17 +69,17 @@ func (c *collector) addresses(list []message.Address, role intel.Role, place str
 	}
 }
 
-// part adds the digests of what a client could save, and of bodies: a campaign
-// may repeat one to the byte.
+// part adds the digests of what a client could save, and the SHA-256 of bodies:
+// a campaign may repeat one to the byte, but nobody lists bodies by older sums.
 func (c *collector) part(p *message.Part) {
 	if p.SHA256 == ([32]byte{}) {
 		return
 	}
-	role := intel.RoleBody
-	if p.Attachment() || p.Archived || p.Container {
-		role = intel.RoleAttachment
+	if !p.File() {
+		c.add(intel.SHA256(p.SHA256), intel.RoleBody, p.Path)
+		return
 	}
-	c.add(intel.SHA256(p.SHA256), role, p.Path)
-	c.add(intel.SHA1(p.SHA1), role, p.Path)
-	c.add(intel.MD5(p.MD5), role, p.Path)
+	c.add(intel.SHA256(p.SHA256), intel.RoleAttachment, p.Path)
+	c.add(intel.SHA1(p.SHA1), intel.RoleAttachment, p.Path)
+	c.add(intel.MD5(p.MD5), intel.RoleAttachment, p.Path)
 }

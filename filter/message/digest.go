@@ -17,6 +17,7 @@ type digester struct {
 	sha256, sha1, md5 hash.Hash
 	print             hash.Hash // SHA-256 of the normal form
 	wantPrint         bool
+	short             bool // SHA-256 alone
 	cr                bool // the last byte was a CR that the normal form still lacks
 	normal            [blockBytes + 8]byte
 	size              int64
@@ -29,20 +30,22 @@ func newDigester() *digester {
 	}
 }
 
-func (d *digester) reset(wantPrint bool) {
+func (d *digester) reset(wantPrint, short bool) {
 	d.sha256.Reset()
 	d.sha1.Reset()
 	d.md5.Reset()
 	d.print.Reset()
-	d.wantPrint, d.cr, d.size = wantPrint, false, 0
+	d.wantPrint, d.short, d.cr, d.size = wantPrint, short, false, 0
 }
 
 // write takes at most blockBytes. Hashes never fail.
 func (d *digester) write(block []byte) {
 	d.size += int64(len(block))
 	d.sha256.Write(block)
-	d.sha1.Write(block)
-	d.md5.Write(block)
+	if !d.short {
+		d.sha1.Write(block)
+		d.md5.Write(block)
+	}
 	if d.wantPrint {
 		d.print.Write(d.normalise(block))
 	}
@@ -56,8 +59,10 @@ func (d *digester) sum(p *Part) {
 	}
 	p.Size = d.size
 	d.sha256.Sum(p.SHA256[:0])
-	d.sha1.Sum(p.SHA1[:0])
-	d.md5.Sum(p.MD5[:0])
+	if !d.short {
+		d.sha1.Sum(p.SHA1[:0])
+		d.md5.Sum(p.MD5[:0])
+	}
 	if d.wantPrint {
 		d.print.Sum(p.Fingerprint[:0])
 	}
@@ -103,7 +108,7 @@ func (d *digester) normalise(block []byte) []byte {
 
 // digestWhole gives p the digests of content that is all there.
 func (d *digester) digestWhole(p *Part, content []byte, wantPrint bool) {
-	d.reset(wantPrint)
+	d.reset(wantPrint, false)
 	for len(content) > 0 {
 		block := content[:min(len(content), blockBytes)]
 		d.write(block)

@@ -132,7 +132,8 @@ type Part struct {
 	Encrypted   bool     // a file that its archive encrypts: nothing is known of its content
 
 	// Digests of the decoded content as a mail client would save it. Zero for
-	// multiparts, and for files whose content could not be read to its end.
+	// multiparts, and for files whose content could not be read to its end; see
+	// also Parser.Lean.
 	SHA256 [32]byte
 	SHA1   [20]byte
 	MD5    [16]byte
@@ -154,6 +155,10 @@ type Part struct {
 func (p *Part) Attachment() bool {
 	return !p.multipart() && (p.Name != "" || p.Disposition == "attachment" || !p.Text)
 }
+
+// File reports whether p is to be known as a file, by all its digests, and not
+// as a body: an attachment, or an archive or attached message or what is in one.
+func (p *Part) File() bool { return p.Attachment() || p.Archived || p.Container }
 
 func (p *Part) multipart() bool { return p.Container && strings.HasPrefix(p.Type, "multipart/") }
 

@@ -124,7 +124,7 @@ type facts struct {
 }
 
 func newFacts(e *evidence.Evidence) *facts {
-	return &facts{e: e, rcpt: -1, cache: make(map[string]any, 8)}
+	return &facts{e: e, rcpt: -1}
 }
 
 // withOnly gives the same facts as if h were the only hit.
@@ -179,6 +179,9 @@ func (f *facts) Value(name string) any {
 		return v
 	}
 	v := f.make(name)
+	if f.cache == nil {
+		f.cache = make(map[string]any, 8)
+	}
 	f.cache[name] = v
 	return v
 }

@@ -71,13 +71,13 @@ type file struct {
 }
 
 type fileRule struct {
-	Name          string `toml:"name"`
-	When          string `toml:"when"`
-	Action        string `toml:"action"`
-	Code          int    `toml:"code"`
-	Enhanced      string `toml:"enhanced"`
-	Text          string `toml:"text"`
-	SubjectPrefix string `toml:"subject_prefix"`
+	Name          string `toml:"name" doc:"lower-case letters, digits and hyphens; headers, logs and listings show it"`
+	When          string `toml:"when" doc:"the condition; true is for every message"`
+	Action        string `toml:"action" doc:"what becomes of the message, or of the copies of those recipients for whom the condition is true"`
+	Code          int    `toml:"code" doc:"of reject and tempfail: the SMTP code, else 550 or 451"`
+	Enhanced      string `toml:"enhanced" doc:"of reject and tempfail: the enhanced status, else 5.7.1 or 4.7.1"`
+	Text          string `toml:"text" doc:"of reject and tempfail: what the client is told, in ASCII"`
+	SubjectPrefix string `toml:"subject_prefix" doc:"of tag: what is put before the subject, with a space behind it"`
 }
 
 // Parse reads a policy. The name is the file's, for errors and listings. It
@@ -231,7 +231,7 @@ func (l *loader) compile(at places, f *fileRule, r *Rule) {
 	}
 	program, err := l.env.Compile(f.When)
 	if err == nil {
-		r.program, r.perRcpt = program, program.Uses("rcpt")
+		r.program, r.perRcpt, r.clean = program, program.Uses("rcpt"), cleanOf(program)
 		return
 	}
 	for _, fault := range unjoin(err) {

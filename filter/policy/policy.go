@@ -25,6 +25,7 @@ type Rule struct {
 
 	program *rule.Program
 	perRcpt bool // the condition speaks of rcpt and is decided for each recipient
+	clean   *clean
 }
 
 // Policy is an ordered list of rules; the first one that is true decides. It is
@@ -97,6 +98,14 @@ type decision struct {
 	err   error
 }
 
+func (r *Rule) decide(f *facts) decision {
+	if d, ok := r.clean.decision(f.e); ok {
+		return d
+	}
+	value, err := r.program.Eval(f)
+	return decision{true, value, err}
+}
+
 // first finds the rule that decides for recipient i (-1: for the message).
 func (p *Policy) first(f *facts, i int, memo []decision, trace func(Step)) outcome {
 	f.rcpt = i
@@ -104,8 +113,7 @@ func (p *Policy) first(f *facts, i int, memo []decision, trace func(Step)) outco
 		r := &p.rules[n]
 		d := memo[n]
 		if !d.made {
-			d.value, d.err = r.program.Eval(f)
-			d.made = true
+			d = r.decide(f)
 			if !r.perRcpt {
 				memo[n] = d
 			}

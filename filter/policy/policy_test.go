@@ -308,6 +308,15 @@ func TestTheReferenceNamesEveryVariable(t *testing.T) {
 	}
 }
 
+func TestTheRuleOnTheReferencePageIsARule(t *testing.T) {
+	_, rest, _ := strings.Cut(Reference(), "```toml\n")
+	text, _, found := strings.Cut(rest, "```")
+	p, err := Parse("page", []byte(text), Options{})
+	if !found || err != nil || len(p.Rules()) != 1 {
+		t.Errorf("%q: %v", text, err)
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add(string(Default()))
 	f.Add("[[rule]]\nname='a'\nwhen='''\nx'''\naction='hold'\n")

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"cel.dev/cel-go/cel"
@@ -203,6 +204,16 @@ func (p *Program) Expr() string { return p.expr }
 
 // Uses reports whether the condition speaks of the variable.
 func (p *Program) Uses(name string) bool { return p.uses[name] }
+
+// UsesOnly reports whether the condition speaks of these variables at most.
+func (p *Program) UsesOnly(names ...string) bool {
+	for name := range p.uses {
+		if !slices.Contains(names, name) {
+			return false
+		}
+	}
+	return true
+}
 
 // Values gives the variables' values. Only those are asked for that the
 // evaluation comes to, so an expensive one may be made on the spot.

@@ -108,7 +108,7 @@ func limitsOf(cfg *config.Config) message.Limits {
 }
 
 func filterSettings(cfg *config.Config, r *rules) filter.Settings {
-	s := filter.Settings{Parser: r.parser, Observe: cfg.Policy.Mode == config.PolicyObserve, OnError: onError(cfg)}
+	s := filter.Settings{Parser: r.parser.Lean(), Observe: cfg.Policy.Mode == config.PolicyObserve, OnError: onError(cfg)}
 	s.Oversize, _ = intel.ParseAction(string(cfg.Milter.Oversize))
 	return s
 }
