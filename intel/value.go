@@ -293,8 +293,11 @@ func Address(text string) (Value, error) {
 // mailboxes have and their owners write without quotes.
 func canonicalLocal(local string) string {
 	local = strings.ToValidUTF8(local, "\uFFFD")
-	// Lower case can leave what NFC would compose.
-	local = norm.NFC.String(strings.ToLower(norm.NFC.String(local)))
+	if isASCII(local) {
+		local = strings.ToLower(local)
+	} else { // lower case can leave what NFC would compose
+		local = norm.NFC.String(strings.ToLower(norm.NFC.String(local)))
+	}
 	bare := local
 	if len(local) >= 2 && local[0] == '"' && local[len(local)-1] == '"' {
 		bare = unquote(local[1 : len(local)-1])
@@ -339,6 +342,19 @@ func (v Value) Host() string {
 	return ""
 }
 
+// HostAddr gives the IP address that a canonical host is, if it is one. It costs
+// names nothing: the standard library's parser makes an error for each.
+func HostAddr(host string) (netip.Addr, bool) {
+	if host == "" {
+		return netip.Addr{}, false
+	}
+	if last := host[len(host)-1]; (last < '0' || last > '9') && strings.IndexByte(host, ':') < 0 {
+		return netip.Addr{}, false
+	}
+	a, err := netip.ParseAddr(host)
+	return a, err == nil
+}
+
 // RegistrableDomain gives the part of a canonical host name that somebody
 // registered: one label more than its public suffix, by the public suffix list
 // that is compiled in. It is empty for an IP address, a public suffix itself
@@ -347,10 +363,8 @@ func RegistrableDomain(host string) string {
 	if host == "" || strings.IndexByte(host, ':') >= 0 {
 		return ""
 	}
-	if c := host[len(host)-1]; c >= '0' && c <= '9' {
-		if _, err := netip.ParseAddr(host); err == nil {
-			return ""
-		}
+	if _, ok := HostAddr(host); ok {
+		return ""
 	}
 	d, err := publicsuffix.EffectiveTLDPlusOne(host)
 	if err != nil {

@@ -156,12 +156,13 @@ func newCodec() (*codec, error) {
 }
 
 func (c *codec) encode(e *Entry) ([]byte, error) {
+	t := text{make([]byte, 0, textBytes)}
 	r := record{
 		Version: version, ID: e.ID, Parent: e.Parent, Item: e.Item, Time: e.Time.UnixNano(), QueueID: e.QueueID,
-		MessageID: []byte(e.MessageID), From: []byte(e.From), To: bytesOf(e.To),
-		Helo: []byte(e.Helo), AuthUser: []byte(e.AuthUser), Direction: uint8(e.Direction),
-		Subject: []byte(e.Subject), HeaderFrom: []byte(e.HeaderFrom), Date: []byte(e.Date),
-		References: bytesOf(e.References), Files: bytesOf(e.Files),
+		MessageID: t.bytes(e.MessageID), From: t.bytes(e.From), To: t.all(e.To),
+		Helo: t.bytes(e.Helo), AuthUser: t.bytes(e.AuthUser), Direction: uint8(e.Direction),
+		Subject: t.bytes(e.Subject), HeaderFrom: t.bytes(e.HeaderFrom), Date: t.bytes(e.Date),
+		References: t.all(e.References), Files: t.all(e.Files),
 		Size: e.Size, Body: e.Body[:], Overflow: e.Overflow,
 		Action: uint8(e.Action), Rule: e.Rule, Generation: e.Generation, Unjudged: e.Unjudged,
 	}
@@ -172,7 +173,7 @@ func (c *codec) encode(e *Entry) ([]byte, error) {
 		r.Parts = make([]part, n)
 		for i := range e.Parts {
 			p := &e.Parts[i]
-			r.Parts[i] = part{Path: p.Path, Type: []byte(p.Type), Name: []byte(p.Name), Size: p.Size, Fingerprint: p.Fingerprint[:]}
+			r.Parts[i] = part{Path: p.Path, Type: t.bytes(p.Type), Name: t.bytes(p.Name), Size: p.Size, Fingerprint: p.Fingerprint[:]}
 		}
 	}
 	if n := len(e.Observables); n > 0 {
@@ -183,7 +184,7 @@ func (c *codec) encode(e *Entry) ([]byte, error) {
 		r.Observables = make([]observable, n)
 		for i := range r.Observables {
 			o := &e.Observables[i]
-			value := []byte(o.Value.String())
+			value := t.bytes(o.Value.String())
 			if isDigest(o.Value.Kind()) {
 				n, err := hex.Decode(value, value)
 				if err != nil {
@@ -191,11 +192,11 @@ func (c *codec) encode(e *Entry) ([]byte, error) {
 				}
 				value = value[:n]
 			}
-			r.Observables[i] = observable{Kind: uint8(o.Value.Kind()), Value: value, Role: string(o.Role), Place: []byte(o.Place)}
+			r.Observables[i] = observable{Kind: uint8(o.Value.Kind()), Value: value, Role: string(o.Role), Place: t.bytes(o.Place)}
 		}
 	}
 	for _, h := range e.Hits {
-		r.Hits = append(r.Hits, hit{Source: h.Source, Line: h.Line, Value: []byte(h.Value), Place: []byte(h.Place)})
+		r.Hits = append(r.Hits, hit{Source: h.Source, Line: h.Line, Value: t.bytes(h.Value), Place: t.bytes(h.Place)})
 	}
 	data, err := c.enc.Marshal(&r)
 	if err != nil {
@@ -265,13 +266,28 @@ func valueOf(k intel.Kind, text []byte) (intel.Value, error) {
 	return p.Value(), err
 }
 
-func bytesOf(texts []string) [][]byte {
+// text copies strings into one piece of memory: an entry has some dozens.
+type text struct{ room []byte }
+
+// textBytes is enough for most entries.
+const textBytes = 2 << 10
+
+func (t *text) bytes(s string) []byte {
+	if len(s) > cap(t.room)-len(t.room) {
+		t.room = make([]byte, 0, max(textBytes, len(s)))
+	}
+	n := len(t.room)
+	t.room = append(t.room, s...)
+	return t.room[n:len(t.room):len(t.room)]
+}
+
+func (t *text) all(texts []string) [][]byte {
 	if len(texts) == 0 {
 		return nil
 	}
 	all := make([][]byte, len(texts))
-	for i, t := range texts {
-		all[i] = []byte(t)
+	for i, s := range texts {
+		all[i] = t.bytes(s)
 	}
 	return all
 }

@@ -20,6 +20,7 @@ const (
 	tagID        = 0xf1
 	tagQueueID   = 0xf2
 	tagRange     = 0xf3
+	tagLogin     = 0xf4
 )
 
 func tagged(tag byte, text string) Key {
@@ -27,8 +28,9 @@ func tagged(tag byte, text string) Key {
 	return Key(xxhash.Sum64(append(append(buf[:0], tag), text...)))
 }
 
-// KeyOf is the key of every entry that has the value as an observable, or, for
-// a domain, any host at or below it down to its registrable domain.
+// KeyOf is the key of every entry that has the value as an observable, as
+// envelope sender, as a recipient whose copy went on or as client; for a domain,
+// any host at or below it.
 func KeyOf(v intel.Value) Key { return Key(v.Hash()) }
 
 // KeyOfMessageID is the key of the entries with this Message-ID, without angle brackets.
@@ -40,6 +42,10 @@ func KeyOfID(id string) Key { return tagged(tagID, id) }
 // KeyOfQueueID is the key of the entries that the MTA had under this queue ID.
 // Short queue IDs are used again.
 func KeyOfQueueID(id string) Key { return tagged(tagQueueID, id) }
+
+// KeyOfLogin is the key of the entries that came in with this SASL login,
+// whatever its case.
+func KeyOfLogin(login string) Key { return tagged(tagLogin, strings.ToLower(login)) }
 
 // ranges are the address ranges that have keys of their own: an indicator for
 // a narrower one looks under the next wider and checks.
@@ -83,15 +89,37 @@ func keys(dst []Key, e *Entry) []Key {
 	if e.QueueID != "" {
 		dst = append(dst, KeyOfQueueID(e.QueueID))
 	}
+	if e.AuthUser != "" {
+		dst = append(dst, KeyOfLogin(e.AuthUser))
+	}
 	for i := range e.Observables {
 		dst = appendValueKeys(dst, e.Observables[i].Value)
+	}
+	// Nearly always among the observables too, but not where those were too many.
+	dst = appendAddressKeys(dst, e.From)
+	for _, to := range e.To {
+		dst = appendAddressKeys(dst, to)
+	}
+	if v, err := intel.IP(e.Client); err == nil {
+		dst = appendValueKeys(dst, v)
 	}
 	slices.Sort(dst)
 	return slices.Compact(dst)
 }
 
+// appendAddressKeys adds the keys of an address as it stands in the envelope.
+func appendAddressKeys(dst []Key, text string) []Key {
+	v, err := intel.Address(text)
+	if err != nil {
+		return dst
+	}
+	return appendValueKeys(dst, v)
+}
+
 // appendValueKeys adds the keys of a value: its own, those of its host and of
-// the domains above that, those of the ranges around its address.
+// all domains above that, those of the ranges around its address. It goes up to
+// the top level, public suffixes included: there are few of them, and what lies
+// below one can be a registrable domain too (s3.amazonaws.com).
 func appendValueKeys(dst []Key, v intel.Value) []Key {
 	dst = append(dst, KeyOf(v))
 	if a, ok := v.Addr(); ok {
@@ -101,24 +129,16 @@ func appendValueKeys(dst []Key, v intel.Value) []Key {
 	if host == "" {
 		return dst
 	}
-	if a, err := netip.ParseAddr(host); err == nil {
+	if a, ok := intel.HostAddr(host); ok {
 		if ip, err := intel.IP(a); err == nil {
 			dst = append(dst, KeyOf(ip))
 		}
 		return appendRangeKeys(dst, a)
 	}
-	top := intel.RegistrableDomain(host)
-	for {
+	for ok := true; ok; _, host, ok = strings.Cut(host, ".") {
 		dst = append(dst, domainKey(host))
-		if host == top || top == "" {
-			return dst
-		}
-		_, parent, ok := strings.Cut(host, ".")
-		if !ok {
-			return dst
-		}
-		host = parent
 	}
+	return dst
 }
 
 func appendRangeKeys(dst []Key, a netip.Addr) []Key {

@@ -119,22 +119,11 @@ func (w *walker) prefixEnds(dst []int, text string) []int {
 
 // host tries what holds for a host, whether it is a name or an IP address.
 func (w *walker) host(name string) {
-	if mayBeIP(name) {
-		if addr, err := netip.ParseAddr(name); err == nil {
-			w.ip(addr, name)
-			return
-		}
+	if addr, ok := intel.HostAddr(name); ok {
+		w.ip(addr, name)
+		return
 	}
 	w.domain(name)
-}
-
-// mayBeIP keeps names away from a parser whose errors cost an allocation.
-func mayBeIP(host string) bool {
-	if host == "" {
-		return false
-	}
-	last := host[len(host)-1]
-	return '0' <= last && last <= '9' || strings.IndexByte(host, ':') >= 0
 }
 
 // literal tries what holds for the IP address in local@[192.0.2.1].

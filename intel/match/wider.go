@@ -83,7 +83,7 @@ func (w wider) urlHost(url string) bool {
 
 // host gives what holds for a host, beginning with entries of this form.
 func (w wider) host(host string, first intel.Form) bool {
-	if addr, err := netip.ParseAddr(host); err == nil {
+	if addr, ok := intel.HostAddr(host); ok {
 		return w.yield(hash(addr.String(), intel.FormExact, intel.KindIP)) && w.ranges(addr, addr.BitLen())
 	}
 	if first == intel.FormExact && !w.yield(hash(host, intel.FormExact, intel.KindDomain)) {
