@@ -118,7 +118,7 @@ type Control struct {
 	// The socket: `unix:PATH` or `systemd:NAME`. The command line finds it here too.
 	Listen Listen `toml:"listen"`
 
-	// The group that may connect. Empty: the group of the daemon. What somebody may do there is decided by the roles below, not by this.
+	// The group that may connect; the user that the daemon runs as has to be a member of it, too. Empty: the group of the daemon. What somebody may do there is decided by the roles below, not by this.
 	SocketGroup string `toml:"socket_group" example:"\"mailops\""`
 
 	// The mode of the socket.
@@ -127,10 +127,10 @@ type Control struct {
 	// Who may look at lists, verdicts and listings, but not at held messages: `user:NAME` or `group:NAME`.
 	Viewers []Principal `toml:"viewers" live:"" example:"[\"group:helpdesk\"]"`
 
-	// Who may also look at held messages, release and delete them.
+	// Who may also look at held messages, release and delete them, search the journal and read the ledger.
 	Operators []Principal `toml:"operators" live:"" example:"[\"user:alice\", \"group:mailops\"]"`
 
-	// Who may do everything. Root and the user that the daemon runs as always may.
+	// Who may do everything: reload, back up and verify the ledger as well. Root and the user that the daemon runs as always may.
 	Admins []Principal `toml:"admins" live:"" example:"[\"user:alice\"]"`
 }
 
@@ -196,7 +196,7 @@ type Policy struct {
 
 // Directory is the section [directory].
 type Directory struct {
-	// The file with addresses, names and groups (CSV). Empty: there is none.
+	// The file with addresses, names and groups (CSV). Its first line names the columns, in any order: `address`, of which there may be several, parted by spaces, and `@example.org` for a whole domain; `name`; `groups`, parted by spaces; `vip`, yes or no; `mailbox`, the login where it is not the address. All but `address` may be missing. A semicolon may part the columns instead of a comma, and `#` begins a comment line. Rules see it in `sender`, `rcpt` and `rcpts`. Empty: there is none.
 	File Path `toml:"file" live:"" example:"\"directory.csv\""`
 }
 

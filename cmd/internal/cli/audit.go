@@ -39,6 +39,9 @@ every one.`,
 			if item != "" && q.Entity != "" {
 				return usagef("--item and --entity name the same thing")
 			}
+			if q.Actor != "" && !strings.Contains(q.Actor, ":") {
+				return usagef("--actor %s says not what it is: write unix:UID (id -u NAME), or rule:NAME", q.Actor)
+			}
 			cl := a.client()
 			defer cl.Close()
 			if item != "" {
@@ -55,7 +58,7 @@ every one.`,
 	f := c.Flags()
 	f.StringVar(&item, "item", "", "of the quarantine item with this `ID`, or a beginning of it that no other has")
 	f.StringVar(&q.Entity, "entity", "", "of this `entity`; with a * behind it, of all that begin so")
-	f.StringVar(&q.Actor, "actor", "", "by this `actor`: unix:UID, rule:NAME")
+	f.StringVar(&q.Actor, "actor", "", "by this `actor`: unix:UID (id -u NAME), rule:NAME")
 	f.StringVar(&q.Type, "type", "", "of this `type`: held, release, released, deleted, viewed, searched …")
 	f.StringVar(&s.since, "since", "", "at this `time` or later")
 	f.StringVar(&s.until, "until", "", "before this `time`")
@@ -114,6 +117,11 @@ func actor(e *api.Event) string {
 	return fmt.Sprintf("%s (%s)", e.ActorName, e.Actor)
 }
 
+// angles undoes what JSON escapes for the sake of HTML.
+func angles() *strings.Replacer {
+	return strings.NewReplacer(`\\`, `\\`, `\u003c`, "<", `\u003e`, ">", `\u0026`, "&")
+}
+
 // maxData is how much of an event's data a line shows.
 const maxData = 120
 
@@ -121,7 +129,7 @@ func data(e *api.Event) string {
 	if e.Erased {
 		return "erased"
 	}
-	text := strings.ReplaceAll(strings.ReplaceAll(string(e.Data), "\n", ""), "  ", "")
+	text := angles().Replace(strings.ReplaceAll(strings.ReplaceAll(string(e.Data), "\n", ""), "  ", ""))
 	if text == "{}" {
 		return ""
 	}

@@ -150,7 +150,30 @@ what it let through.`,
 		a.serve(), a.status(), a.reload(), a.config(), a.scan(), a.list(), a.policy(),
 		a.quarantine(), a.journal(), a.audit(), a.backup(), a.restore(), a.postfix(), a.sendmail(), a.version(),
 	)
+	eachCommand(root, sayWhatItTakes)
 	return root
+}
+
+// sayWhatItTakes has a command answer a wrong number of arguments by their names.
+func sayWhatItTakes(c *cobra.Command) {
+	check := c.Args
+	if check == nil {
+		return
+	}
+	_, takes, _ := strings.Cut(c.Use, " ")
+	if takes == "" {
+		takes = "no arguments"
+	}
+	c.Args = func(c *cobra.Command, args []string) error {
+		if check(c, args) == nil {
+			return nil
+		}
+		given := "nothing"
+		if len(args) > 0 {
+			given = strings.Trim(fmt.Sprintf("%q", args), "[]")
+		}
+		return usagef("%s takes %s, and was given %s", c.CommandPath(), takes, given)
+	}
 }
 
 // group makes a command that only holds others.

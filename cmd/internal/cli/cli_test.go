@@ -116,6 +116,16 @@ func TestAHeldMessageIsFoundLookedAtAndReleased(t *testing.T) {
 	s.contains(s.ok("audit", "show", "--item", id[:14]), "release", "asked for", "unix:", "viewed")
 }
 
+func TestAClientWithoutANameIsShownByItsAddressOnce(t *testing.T) {
+	for name, want := range map[string]string{"": "client  192.0.2.1\n", "[192.0.2.1]": "client  192.0.2.1\n", "mx.example": "client  mx.example [192.0.2.1]\n"} {
+		var out bytes.Buffer
+		a := &app{io: Streams{Out: &out}}
+		if err := a.printItem(&api.Item{Client: "192.0.2.1", ClientName: name}); err != nil || !strings.Contains(out.String(), want) {
+			t.Errorf("%q: %v\n%s", name, err, out.String())
+		}
+	}
+}
+
 func TestSeveralAreReleasedAndDeletedAndEachSaysWhatBecameOfIt(t *testing.T) {
 	s := open(t)
 	one, two := s.held("one", "a@example.org"), s.held("two", "a@example.org")

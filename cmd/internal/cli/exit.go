@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/weirmail/weir/cmd/internal/cli/term"
@@ -88,7 +89,7 @@ func (a *app) complain(err error) {
 		return
 	}
 	list := problems.Of(err)
-	if len(list) == 1 && list[0].File == "" {
+	if !slices.ContainsFunc(list, func(p api.Problem) bool { return p.File != "" }) {
 		for line := range strings.Lines(err.Error()) {
 			a.complainLine(line)
 		}

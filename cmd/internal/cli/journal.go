@@ -24,8 +24,8 @@ func (a *app) journalFind() *cobra.Command {
 		Short: "Find messages that were let through, the newest first",
 		Long: `Find messages that were let through, the newest first, by an X-Weir-ID, a queue ID, a
 Message-ID, or by whatever they carried: an address, a domain (with all below it), a
-URL, a digest, an IP address or a range of them. Defanged forms are read as meant.
-The ledger records what you searched for.`,
+URL, a digest, an IP address or a range of them (/16 or narrower; /48 of IPv6).
+Defanged forms are read as meant. The ledger records what you searched for.`,
 		Example: `  weir journal find evil.example --since 7d
   weir journal find '<20260501.1234@sender.example>'
   weir journal find 198.51.100.0/24 --json`,

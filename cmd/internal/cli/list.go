@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -24,56 +25,58 @@ func (a *app) list() *cobra.Command {
 }
 
 // listFiles gives the list files that arguments name: files, folders of one
-// disposition, and lists folders; without any those of the configuration.
-func (a *app) listFiles(args []string, as string) ([]list.File, error) {
+// disposition, and lists folders; without any those of the configuration. The
+// problems are of what stands in a lists folder and is no list.
+func (a *app) listFiles(args []string, as string) (all []list.File, strays []api.Problem, err error) {
 	disposition, ok := intel.ParseDisposition(as)
 	if as != "" && !ok {
-		return nil, usagef("--as %s is none of block, allow and watch", as)
+		return nil, nil, usagef("--as %s is none of block, allow and watch", as)
 	}
 	if len(args) == 0 {
 		cfg, _, err := a.load()
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		a.note("lists of %s", cfg.Lists.Dir)
 		args = []string{string(cfg.Lists.Dir)}
 	}
-	var all []list.File
 	for _, path := range args {
 		info, err := os.Stat(path)
 		switch {
 		case err != nil:
-			return nil, err
+			return nil, nil, err
 		case !info.IsDir():
 			f, err := list.FileAt(path, disposition)
 			if err != nil {
-				return nil, fmt.Errorf("%w: say it with --as", err)
+				return nil, nil, fmt.Errorf("%w: say it with --as", err)
 			}
 			all = append(all, f)
 		default:
-			files, err := folderFiles(path)
+			files, beside, err := folderFiles(path)
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
-			all = append(all, files...)
+			all, strays = append(all, files...), append(strays, beside...)
 		}
 	}
-	return all, nil
+	return all, strays, nil
 }
 
-// folderFiles gives the lists of a lists folder, or of one of the three in it.
-func folderFiles(path string) ([]list.File, error) {
-	files, err := list.Files(path)
+// folderFiles gives the lists of a lists folder and what stands beside them, or
+// the lists of one of the three folders in it.
+func folderFiles(path string) (files []list.File, strays []api.Problem, err error) {
+	files, err = list.Files(path)
 	if err == nil {
-		return files, nil
+		strays, err = straysIn(path)
+		return files, strays, err
 	}
 	abs, absErr := filepath.Abs(path)
 	disposition, ok := intel.ParseDisposition(filepath.Base(abs))
 	if absErr != nil || !ok {
-		return nil, err
+		return nil, nil, err
 	}
 	if files, err = list.Files(filepath.Dir(abs)); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var some []list.File
 	for _, f := range files {
@@ -82,7 +85,23 @@ func folderFiles(path string) ([]list.File, error) {
 			some = append(some, f)
 		}
 	}
-	return some, nil
+	return some, nil, nil
+}
+
+// straysIn warns of what stands in a lists folder beside block, allow and watch,
+// where nobody reads it. Notes, and what has a dot before its name, are meant.
+func straysIn(folder string) (strays []api.Problem, err error) {
+	entries, err := os.ReadDir(folder)
+	for _, e := range entries {
+		name := strings.ToLower(e.Name())
+		_, known := intel.ParseDisposition(e.Name())
+		if known || strings.HasPrefix(name, ".") || strings.HasPrefix(name, "readme") || strings.HasSuffix(name, ".md") || strings.HasSuffix(name, "~") {
+			continue
+		}
+		strays = append(strays, api.Problem{Severity: list.Warning.String(), File: filepath.Join(folder, e.Name()),
+			Reason: "is not read", Cure: "lists stand in block/, allow/ or watch/, which say what their entries do"})
+	}
+	return strays, err
 }
 
 // linted is what list lint prints as JSON.
@@ -107,18 +126,19 @@ func (a *app) listLint() *cobra.Command {
 		Short: "Say what is wrong with list files",
 		Long: `Say what is wrong with list files, each by itself and all together: what keeps a file
 from loading, and what loads and is probably not meant: entries that repeat, contradict
-or cover others, that have expired or match more than their author is likely to want.
+or cover others, that have expired or match more than their author is likely to want,
+and files that stand where no list is read.
 
 A folder is a lists folder, or one of block, allow and watch in it; without arguments
 it is lists.dir of the configuration. The exit code is 1 if there are errors.`,
 		Example: `  weir list lint
   weir list lint lists/block/local.txt`,
 		RunE: func(_ *cobra.Command, args []string) error {
-			files, err := a.listFiles(args, as)
+			files, strays, err := a.listFiles(args, as)
 			if err != nil {
 				return err
 			}
-			return a.lint(files, strict)
+			return a.lint(files, strays, strict)
 		},
 	}
 	c.Flags().StringVar(&as, "as", "", "what the entries of a file do whose folder does not say it: block, allow or watch")
@@ -126,9 +146,10 @@ it is lists.dir of the configuration. The exit code is 1 if there are errors.`,
 	return a.jsonFlag(c)
 }
 
-func (a *app) lint(files []list.File, strict bool) error {
+func (a *app) lint(files []list.File, strays []api.Problem, strict bool) error {
 	report := list.Lint(files, a.lintOptions())
-	result := linted{OK: report.Errors() == 0 && (!strict || report.Warnings() == 0), Files: []lintedFile{}, Problems: []api.Problem{}}
+	warnings := report.Warnings() + len(strays)
+	result := linted{OK: report.Errors() == 0 && (!strict || warnings == 0), Files: []lintedFile{}, Problems: []api.Problem{}}
 	entries := 0
 	for _, f := range report.Files {
 		entries += f.Entries
@@ -137,6 +158,7 @@ func (a *app) lint(files []list.File, strict bool) error {
 	for _, p := range report.Problems {
 		result.Problems = append(result.Problems, problems.FromList(p))
 	}
+	result.Problems = append(result.Problems, strays...)
 	if a.json {
 		if err := a.printJSON(result); err != nil {
 			return err
@@ -144,7 +166,7 @@ func (a *app) lint(files []list.File, strict bool) error {
 	} else {
 		a.printProblems(result.Problems)
 		a.printf("%s, %s, %s, %s\n", count(len(files), "file", "files"), count(entries, "entry", "entries"),
-			count(report.Errors(), "error", "errors"), count(report.Warnings(), "warning", "warnings"))
+			count(report.Errors(), "error", "errors"), count(warnings, "warning", "warnings"))
 	}
 	if !result.OK {
 		return silent{exitFailed}
@@ -303,6 +325,9 @@ func (a *app) tryLists(ctx context.Context, t api.ListTest, f *scanFlags, daemon
 		return err
 	}
 	isFile = isFile && t.In == ""
+	if err := notValue(t); err != nil && !isFile {
+		return err
+	}
 	if daemon && (isFile || f.lists != "") {
 		return usagef("--daemon is about one value and the lists in force")
 	}
@@ -338,6 +363,23 @@ func isMessageFile(name string) (bool, error) {
 		return false, usagef("%s is a folder", name)
 	}
 	return true, nil
+}
+
+// notValue tells the name of a file that is not there, and a text, from a value
+// that no list knows.
+func notValue(t api.ListTest) error {
+	name := strings.ToLower(t.Value)
+	switch {
+	case t.In != "":
+		return nil
+	case strings.HasPrefix(name, "/"), strings.HasPrefix(name, "./"), strings.HasPrefix(name, "../"),
+		slices.Contains([]string{".eml", ".mbox", ".msg"}, filepath.Ext(name)) && !strings.ContainsAny(name, ":@"):
+		_, err := os.Stat(t.Value)
+		return err
+	case len(strings.Fields(name)) > 1:
+		return usagef("%q is a text: name the field that it stands in, as --in subject, file-name or header:NAME", t.Value)
+	}
+	return nil
 }
 
 func (a *app) printTried(r *tried, isFile bool) error {

@@ -168,7 +168,8 @@ func (a *app) quarantineShow() *cobra.Command {
 
 func (a *app) printItem(i *api.Item) error {
 	client := i.Client
-	if i.ClientName != "" {
+	// Of a client without a name the MTA says the address in brackets.
+	if i.ClientName != "" && !strings.HasPrefix(i.ClientName, "[") {
 		client = strings.TrimSpace(i.ClientName + " [" + i.Client + "]")
 	}
 	a.facts(
@@ -387,7 +388,7 @@ func (a *app) quarantineDelete() *cobra.Command {
 		Use:   "delete ID...",
 		Short: "Take held messages away for good",
 		Long: `Take held messages away for good. Copies that were not released are lost; the record
-of what the messages were, who deleted them and why stays.` + idHelp,
+of what the messages were, who deleted them and why stays. It takes a --reason.` + idHelp,
 		Example: `  weir quarantine delete 01KAMP3Q5R7S --reason "phishing, case 7"`,
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {

@@ -385,7 +385,10 @@ func (a *app) printTrace(r *scan.Result) error {
 	t := term.NewTable(3, "RULE", "RECIPIENT", "TRUE", "ERROR")
 	for _, s := range r.Trace {
 		held := "no"
-		if s.True {
+		switch {
+		case s.Error != "":
+			held = "undecided"
+		case s.True:
 			held = "yes"
 		}
 		t.Row(s.Rule, s.Recipient, held, s.Error)
