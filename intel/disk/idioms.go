@@ -74,7 +74,11 @@ func writeSynced(fsys FS, name string, data []byte, perm fs.FileMode, site Site)
 	return err
 }
 
-// ReadFile gives what a file holds. A file of more than limit bytes is an error.
+// ErrTooLong says that a file holds more than it can.
+var ErrTooLong = errors.New("the file is too long")
+
+// ReadFile gives what a file holds. Of one with more than limit bytes the error
+// satisfies ErrTooLong.
 func ReadFile(fsys FS, name string, limit int64) ([]byte, error) {
 	f, err := fsys.OpenFile(name, os.O_RDONLY, 0)
 	if err != nil {
@@ -86,7 +90,7 @@ func ReadFile(fsys FS, name string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	if size > limit {
-		return nil, fmt.Errorf("%s holds %d bytes, more than the %d that it can have", name, size, limit)
+		return nil, fmt.Errorf("%w: %s holds %d bytes, more than the %d that it can have", ErrTooLong, name, size, limit)
 	}
 	data := make([]byte, size)
 	if n, err := f.ReadAt(data, 0); n < len(data) {

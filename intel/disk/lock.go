@@ -23,7 +23,7 @@ func (e *LockedError) Error() string {
 	if e.PID != 0 {
 		holder = fmt.Sprintf("process %d", e.PID)
 	}
-	return fmt.Sprintf("%s is locked by %s: stop it first, or use another state folder", e.Path, holder)
+	return fmt.Sprintf("%s is locked by %s", e.Path, holder)
 }
 
 // Lock is a lock on a folder, held by one process at a time. The kernel frees

@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"go.uber.org/zap"
 
+	"github.com/weirmail/weir/cmd/internal/backup"
 	"github.com/weirmail/weir/cmd/internal/control"
 	"github.com/weirmail/weir/config"
 	"github.com/weirmail/weir/filter/message/spool"
@@ -193,10 +194,22 @@ func (a *App) Wait(ctx context.Context) error {
 	}
 }
 
+// stopWithin is how long Stop waits for everything to close once the sessions
+// have ended. A store that cannot write any more could keep it for ever, and what
+// was acknowledged needs no closing.
+const stopWithin = 45 * time.Second
+
+// errStuck says that the daemon was left before everything in it had ended.
+var errStuck = errors.New("closing does not end, as where the state folder is gone or cannot be written to; what was acknowledged is safe")
+
 // Stop ends the daemon: no new sessions, those in the middle of a message go on
-// until milter.drain_timeout, then everything is closed in order.
-func (a *App) Stop() error {
+// until milter.drain_timeout, then everything is closed in order. After 45
+// seconds of that it gives up with an error; the process has to end then.
+func (a *App) Stop() error { return a.stop(stopWithin) }
+
+func (a *App) stop(within time.Duration) error {
 	notifyStopping()
+	a.log.Info("stopping")
 	a.mu.Lock()
 	patience := time.Duration(a.config.Milter.DrainTimeout)
 	a.mu.Unlock()
@@ -207,7 +220,20 @@ func (a *App) Stop() error {
 		a.log.Warn("sessions were cut in the middle of a message", zap.Error(err))
 		err = nil
 	}
-	a.undo()
+	closed := make(chan struct{})
+	go func() {
+		a.undo()
+		close(closed)
+	}()
+	timer := time.NewTimer(within)
+	defer timer.Stop()
+	select {
+	case <-closed:
+		a.log.Info("stopped")
+	case <-timer.C:
+		a.log.Error("the daemon ends without closing everything", zap.Error(errStuck), zap.Duration("after", within))
+		err = errors.Join(err, errStuck)
+	}
 	return err
 }
 
@@ -229,9 +255,16 @@ func (a *App) prepareState() error {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return a.o.Config.Problem("state.dir", fmt.Sprintf("cannot be made: %v", err), "make it, and give it to the user that the daemon runs as")
 	}
+	if _, err := backup.Restored(dir); err != nil {
+		return a.o.Config.Problem("state.dir", err.Error(), "remove the folder, and restore a whole backup")
+	}
 	lock, err := disk.AcquireLock(dir + "/lock")
-	if err != nil {
-		return a.o.Config.Problem("state.dir", err.Error(), "stop the other daemon, or give this one a folder of its own")
+	var locked *disk.LockedError
+	switch {
+	case errors.As(err, &locked):
+		return a.o.Config.Problem("state.dir", err.Error(), "stop that one, or give this daemon a folder of its own")
+	case err != nil:
+		return a.o.Config.Problem("state.dir", err.Error(), "give it to the user that the daemon runs as")
 	}
 	a.onStop(func() { _ = lock.Release() })
 	if err := os.MkdirAll(string(a.o.Config.Milter.SpoolDir), 0o700); err != nil {

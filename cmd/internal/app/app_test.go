@@ -539,4 +539,34 @@ func TestADamagedBackupIsNotRestored(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	// Of one that is cut off late the ledger is there, and the messages are not.
+	s.stop()
+	if err := os.RemoveAll(filepath.Join(s.dir, "state")); err != nil {
+		t.Fatal(err)
+	}
+	cut := bytes.LastIndex(good, []byte("blobs/"))
+	if _, err := backup.Restore(t.Context(), bytes.NewReader(good[:cut+520]), filepath.Join(s.dir, "state")); !errors.Is(err, backup.ErrBackup) {
+		t.Errorf("cut off in a message: %v", err)
+	}
+	cfg, err := config.Load(s.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Start(t.Context(), Options{ConfigFile: s.file, Config: cfg}); err == nil || !strings.Contains(err.Error(), "did not come to its end") {
+		t.Errorf("a daemon started on what is left of a restore: %v", err)
+	}
+}
+
+func TestStoppingEndsAlthoughSomethingDoesNot(t *testing.T) {
+	s := newSite(t, "")
+	s.start()
+	stuck := make(chan struct{})
+	s.app.onStop(func() { <-stuck })
+	app := s.app
+	s.app = nil
+	if err := app.stop(50 * time.Millisecond); !errors.Is(err, errStuck) {
+		t.Errorf("stopped with %v", err)
+	}
+	close(stuck)
+	app.tasks.Wait()
 }

@@ -61,7 +61,7 @@ func (h *house) close() {
 
 // Versions of what the databases hold. They are built anew from logs and lists
 // when theirs is another one.
-const viewsSchema = 1
+const viewsSchema = 2
 
 // retryOpen is how often opening is tried again while the disk is too full.
 const retryOpen = 5 * time.Second

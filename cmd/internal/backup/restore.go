@@ -38,7 +38,8 @@ type Report struct {
 // empty. The ledger is verified against the head that the backup names. The
 // daemon that is started on the folder marks what is held as possibly released
 // since, because nobody knows. Errors that are the stream's satisfy ErrBackup;
-// after one the folder is left as it is, for a look at it.
+// after one the folder is left as it is, for a look at it, and no daemon starts
+// on it.
 func Restore(ctx context.Context, r io.Reader, state string) (Report, error) {
 	var report Report
 	if err := emptyFolder(state); err != nil {
@@ -46,6 +47,9 @@ func Restore(ctx context.Context, r io.Reader, state string) (Report, error) {
 	}
 	t := tar.NewReader(r)
 	if err := readManifest(t, &report.Manifest); err != nil {
+		return report, err
+	}
+	if err := mark(state, marker{Unfinished: true}); err != nil {
 		return report, err
 	}
 	x := &extractor{ctx: ctx, tar: t, state: state, folders: map[string]bool{state: true}}
@@ -69,12 +73,25 @@ func Restore(ctx context.Context, r io.Reader, state string) (Report, error) {
 	if err := verify(state, &report.Manifest); err != nil {
 		return report, err
 	}
-	marker, err := json.Marshal(report.Manifest)
-	if err != nil {
-		return report, err
-	}
-	return report, disk.Replace(disk.System{}, filepath.Join(state, MarkerName), append(marker, '\n'), 0o600, siteContent, siteNames)
+	return report, mark(state, marker{Manifest: report.Manifest})
 }
+
+// marker is what the file MarkerName holds.
+type marker struct {
+	Manifest
+	Unfinished bool `json:"unfinished,omitempty"` // something of the backup is missing
+}
+
+func mark(state string, m marker) error {
+	data, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	return disk.Replace(disk.System{}, filepath.Join(state, MarkerName), append(data, '\n'), 0o600, siteContent, siteNames)
+}
+
+// ErrUnfinished says that a restore did not come to its end.
+var ErrUnfinished = errors.New("the restore of this folder did not come to its end: held messages are missing")
 
 func emptyFolder(state string) error {
 	if err := os.MkdirAll(state, 0o750); err != nil {
@@ -205,7 +222,8 @@ func verify(state string, m *Manifest) error {
 const LedgerKey = "ledger"
 
 // Restored tells whether the state folder was restored and no daemon has taken
-// note yet, and what from.
+// note yet, and what from. The error satisfies ErrUnfinished where the restore
+// failed.
 func Restored(state string) (*Manifest, error) {
 	data, err := os.ReadFile(filepath.Join(state, MarkerName))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -214,11 +232,14 @@ func Restored(state string) (*Manifest, error) {
 	if err != nil {
 		return nil, err
 	}
-	var m Manifest
+	var m marker
 	if err := json.Unmarshal(data, &m); err != nil {
 		return nil, fmt.Errorf("%s: %w", filepath.Join(state, MarkerName), err)
 	}
-	return &m, nil
+	if m.Unfinished {
+		return nil, fmt.Errorf("%s: %w", state, ErrUnfinished)
+	}
+	return &m.Manifest, nil
 }
 
 // Noted removes the mark, durably.

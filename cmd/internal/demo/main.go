@@ -84,7 +84,7 @@ func (s *sender) send(socket string, files []string) error {
 		if err != nil {
 			return err
 		}
-		m := miltertest.Message{QueueID: fmt.Sprintf("demo%06d", i+1), From: "<" + s.from + ">", Raw: crlf(raw)}
+		m := miltertest.Message{QueueID: fmt.Sprintf("D%d%03d", time.Now().UnixMilli(), i), From: "<" + s.from + ">", Raw: crlf(raw)}
 		for _, to := range s.to {
 			m.To = append(m.To, miltertest.Recipient{Address: "<" + to + ">"})
 		}
