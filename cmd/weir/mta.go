@@ -15,7 +15,8 @@ func postfixSnippet(ctx context.Context, cfg *config.Config, o cli.MTAOptions) (
 	if err != nil {
 		return "", fmt.Errorf("%w: name its folder with --postfix-config, or do without looking at it with --offline", err)
 	}
-	s, err := mta.PostfixSnippet(mta.PostfixOptions{Config: cfg, Postfix: postfix, Milter: o.Socket, User: o.User, Signer: o.Signer})
+	s, err := mta.PostfixSnippet(mta.PostfixOptions{Config: cfg, Postfix: postfix, ConfigDir: o.ConfigDir, ConfigFile: o.ConfigFile,
+		Milter: o.Socket, User: o.User, Signer: o.Signer})
 	if err != nil {
 		return "", err
 	}

@@ -58,11 +58,12 @@ type Restored struct {
 
 // MTAOptions says which MTA is meant and how it reaches Weir.
 type MTAOptions struct {
-	ConfigDir string // of Postfix's main.cf and master.cf; empty: Postfix's own
-	Offline   bool   // look at nothing that is installed or runs
-	Socket    string // where the MTA reaches a milter socket that systemd hands over
-	User      string // whom the daemon runs as
-	Signer    string // the milter that signs outbound mail
+	ConfigFile string // of Weir, where it was named
+	ConfigDir  string // of Postfix's main.cf and master.cf; empty: Postfix's own
+	Offline    bool   // look at nothing that is installed or runs
+	Socket     string // where the MTA reaches a milter socket that systemd hands over
+	User       string // whom the daemon runs as
+	Signer     string // the milter that signs outbound mail
 }
 
 // Finding is one result of looking at an MTA.

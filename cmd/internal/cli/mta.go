@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -67,6 +68,11 @@ func (a *app) snippet(ctx context.Context, make func(context.Context, *config.Co
 	}
 	if path == "" {
 		a.note("there is no configuration file: these lines are for the defaults")
+	}
+	if a.configFlag != "" {
+		if o.ConfigFile, err = filepath.Abs(a.configFlag); err != nil {
+			return err
+		}
 	}
 	text, err := make(ctx, cfg, o)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,6 +19,10 @@ type PostfixOptions struct {
 	// Postfix is how it is configured now: its milters are kept and put in order.
 	// Nil: unknown, and no other milters.
 	Postfix *postconf.Config
+
+	// ConfigDir is where main.cf and master.cf lie, for the commands; empty: where
+	// Postfix looks by itself. ConfigFile is Weir's, likewise.
+	ConfigDir, ConfigFile string
 
 	Milter string // where Postfix reaches a milter socket that systemd hands over: "unix:/path" or "inet:host:port"
 	User   string // whom the daemon runs as; default "weir"
@@ -54,9 +59,30 @@ func PostfixSnippet(o PostfixOptions) (*Snippet, error) {
 	}
 	s.Parts = append(s.Parts,
 		Part{Title: "The same as parts 2 and 3, by commands", Commands: append(mainCommands(main), masterCommands(services)...)},
-		Part{Title: "Then", Commands: [][]string{{"postfix", "check"}, {"postfix", "reload"}, {"weir", "postfix", "check"}}},
+		Part{Title: "Then", Commands: [][]string{{"postfix", "check"}, {"postfix", "reload"}, o.check()}},
 	)
+	if o.ConfigDir != "" {
+		for _, p := range s.Parts {
+			for i, c := range p.Commands {
+				if c[0] == "postconf" || c[0] == "postfix" {
+					p.Commands[i] = slices.Insert(c, 1, "-c", o.ConfigDir)
+				}
+			}
+		}
+	}
 	return s, nil
+}
+
+// check gives the command that checks what was done.
+func (o *PostfixOptions) check() []string {
+	command := []string{"weir", "postfix", "check"}
+	if o.ConfigFile != "" {
+		command = append(command, "--config", o.ConfigFile)
+	}
+	if o.ConfigDir != "" {
+		command = append(command, "--postfix-config", o.ConfigDir)
+	}
+	return command
 }
 
 // wiring is what the lines are made from.

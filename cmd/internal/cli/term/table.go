@@ -61,9 +61,10 @@ func (t *Table) Write(w io.Writer, s Screen, colour func(row, column int, text s
 	return b.Flush()
 }
 
-// fit makes the one column narrower, but not narrower than is of use.
+// fit makes the one column narrower, but not narrower than is of use. Where that
+// is not enough, columns that a stranger's text has made very wide give way too.
 func (t *Table) fit(widths []int, columns int) {
-	const least = 12
+	const least, roomy = 12, 40
 	if columns <= 0 || t.shrink < 0 {
 		return
 	}
@@ -71,8 +72,19 @@ func (t *Table) fit(widths []int, columns int) {
 	for _, n := range widths {
 		total += n
 	}
-	if over := total - columns; over > 0 {
-		widths[t.shrink] = max(min(least, widths[t.shrink]), widths[t.shrink]-over)
+	over := total - columns
+	if over <= 0 {
+		return
+	}
+	left := max(min(least, widths[t.shrink]), widths[t.shrink]-over)
+	over -= widths[t.shrink] - left
+	widths[t.shrink] = left
+	for i := range widths {
+		if over > 0 && widths[i] > roomy {
+			left := max(roomy, widths[i]-over)
+			over -= widths[i] - left
+			widths[i] = left
+		}
 	}
 }
 

@@ -122,6 +122,17 @@ func TestColumnsStandUnderEachOther(t *testing.T) {
 	if !strings.Contains(b.String(), "…") || !strings.Contains(b.String(), "rule") {
 		t.Errorf("%s", b.String())
 	}
+	b.Reset()
+	wide := NewTable(1, "ID", "SUBJECT", "RECIPIENT", "RULE")
+	wide.Row("01", "subject", strings.Repeat("x", 998), "rule")
+	if err := wide.Write(&b, Screen{Columns: 80}, nil); err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(b.String()) {
+		if Width(strings.TrimSpace(line)) > 80 || !strings.Contains(b.String(), "rule") {
+			t.Errorf("%q is too wide", line)
+		}
+	}
 }
 
 func TestOnlyTerminalsGetColours(t *testing.T) {
