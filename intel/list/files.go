@@ -178,3 +178,19 @@ func (f File) Read(r io.Reader, o Options) iter.Seq2[Entry, error] {
 	o.File, o.Source, o.Disposition = f.Name, f.Source, f.Disposition
 	return Read(r, o)
 }
+
+// Strays warns of what stands in a lists folder beside block, allow and watch,
+// where nobody reads it. Notes, and what has a dot before its name, are meant.
+func Strays(dir string) (strays []*Problem, err error) {
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		name := strings.ToLower(e.Name())
+		_, known := intel.ParseDisposition(e.Name())
+		if known || strings.HasPrefix(name, ".") || strings.HasPrefix(name, "readme") || strings.HasSuffix(name, ".md") || strings.HasSuffix(name, "~") {
+			continue
+		}
+		strays = append(strays, &Problem{Severity: Warning, File: filepath.Join(dir, e.Name()),
+			Reason: "is not read", Cure: "lists stand in block/, allow/ or watch/, which say what their entries do"})
+	}
+	return strays, err
+}

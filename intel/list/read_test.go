@@ -121,6 +121,7 @@ func TestProblemsNameLineColumnValueAndCure(t *testing.T) {
 		{"localhost", `1:1: "localhost" is a name of one label; write domain:localhost if that is meant, .localhost for a whole top level`},
 		{"44d88612fea8a8f36de82e1278abb02", `1:1: "44d88612fea8a8f36de82e1278abb02" is a name of one label; if it is meant as a digest: it has 31 digits, and MD5 has 32`},
 		{"10.1.2", `1:1: "10.1.2" ends in a number, as no domain does; write an IP address with all its parts`},
+		{"https://*.evil.example/pay", `1:1: "https://*.evil.example/pay" has a * in its host; a * can only stand at the end of a URL; .evil.example covers`},
 		{"*.evil.example", `1:1: "*.evil.example" has no form of an entry; write .evil.example, which covers`},
 		{"evil.example*", `1:1: "evil.example*" has no form of an entry; only a URL can end in *`},
 		{"ev*il.example", `1:1: "ev*il.example" has no form of an entry; a * can only stand at the end of a URL`},

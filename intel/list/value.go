@@ -136,6 +136,9 @@ func parseForced(kind, text string) (intel.Pattern, error) {
 		}
 		return exact(intel.Domain(text))
 	case "url":
+		if starInHost(text) {
+			return intel.Pattern{}, &cureError{"has a * in its host", "a * can only stand at the end of a URL; .evil.example covers a domain and all below it"}
+		}
 		if strings.HasSuffix(text, "*") {
 			return intel.URLPrefix(text)
 		}
@@ -148,6 +151,18 @@ func parseForced(kind, text string) (intel.Pattern, error) {
 		err = &cureError{fmt.Sprintf("has %d digits, as a %s has", len(text), v.Kind()), "leave " + kind + ": out"}
 	}
 	return exact(v, err)
+}
+
+// starInHost reports whether a URL is meant for many hosts, which no URL can be.
+func starInHost(text string) bool {
+	_, rest, ok := strings.Cut(text, "://")
+	if !ok {
+		rest = text
+	}
+	if end := strings.IndexAny(rest, `/?#\`); end >= 0 {
+		return strings.Contains(rest[:end], "*")
+	}
+	return strings.Contains(strings.TrimSuffix(rest, "*"), "*")
 }
 
 func exact(v intel.Value, err error) (intel.Pattern, error) {

@@ -101,3 +101,17 @@ func TestTheConfigurationInForceIsShown(t *testing.T) {
 		t.Errorf("the configuration in force is %+v, %v", shown, err)
 	}
 }
+
+func TestAListWhereNobodyReadsItIsShown(t *testing.T) {
+	s := newSite(t, "")
+	s.start()
+	s.write("lists/local.txt", "evil.example\n")
+	c := s.client()
+	if _, err := c.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	status, err := c.Status(t.Context())
+	if err != nil || len(status.Trouble) != 1 || !strings.Contains(status.Trouble[0].Text, "lists/local.txt") || !strings.Contains(status.Trouble[0].Text, "block/") {
+		t.Errorf("status is %+v, %v", status, err)
+	}
+}

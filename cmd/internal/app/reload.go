@@ -227,6 +227,11 @@ func (a *App) loadLists(ctx context.Context, h *house) (store.ListReport, error)
 	} else {
 		a.relief("lists")
 	}
+	if strays, _ := list.Strays(string(a.current().Lists.Dir)); len(strays) > 0 {
+		a.trouble("strays", strays[0].Error())
+	} else {
+		a.relief("strays")
+	}
 	a.mu.Lock()
 	a.lists, a.listsRead = report, time.Now().UTC()
 	a.mu.Unlock()

@@ -67,7 +67,10 @@ func (a *app) listFiles(args []string, as string) (all []list.File, strays []api
 func folderFiles(path string) (files []list.File, strays []api.Problem, err error) {
 	files, err = list.Files(path)
 	if err == nil {
-		strays, err = straysIn(path)
+		beside, err := list.Strays(path)
+		for _, p := range beside {
+			strays = append(strays, problems.FromList(p))
+		}
 		return files, strays, err
 	}
 	abs, absErr := filepath.Abs(path)
@@ -86,22 +89,6 @@ func folderFiles(path string) (files []list.File, strays []api.Problem, err erro
 		}
 	}
 	return some, nil, nil
-}
-
-// straysIn warns of what stands in a lists folder beside block, allow and watch,
-// where nobody reads it. Notes, and what has a dot before its name, are meant.
-func straysIn(folder string) (strays []api.Problem, err error) {
-	entries, err := os.ReadDir(folder)
-	for _, e := range entries {
-		name := strings.ToLower(e.Name())
-		_, known := intel.ParseDisposition(e.Name())
-		if known || strings.HasPrefix(name, ".") || strings.HasPrefix(name, "readme") || strings.HasSuffix(name, ".md") || strings.HasSuffix(name, "~") {
-			continue
-		}
-		strays = append(strays, api.Problem{Severity: list.Warning.String(), File: filepath.Join(folder, e.Name()),
-			Reason: "is not read", Cure: "lists stand in block/, allow/ or watch/, which say what their entries do"})
-	}
-	return strays, err
 }
 
 // linted is what list lint prints as JSON.
