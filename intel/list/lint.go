@@ -19,6 +19,7 @@ type LintOptions struct {
 	Options               // limits
 	Now     time.Time     // against which expiry is held
 	Soon    time.Duration // how long before its end an entry is said to expire; 0: not said
+	Own     []string      // domains of this site, canonical: an entry that blocks one stops all mail to it
 }
 
 // Report is what Lint found.
@@ -210,7 +211,7 @@ func (l *linter) compare(file int) {
 				continue // beside others it does not matter any more
 			}
 		}
-		for _, s := range suspicions(&e) {
+		for _, s := range suspicions(&e, l.opts.Own) {
 			l.warn(file, &e, s.reason, s.cure)
 		}
 		l.beside(file, &e)

@@ -63,6 +63,10 @@ func TestLintWarnsOfEntriesThatLookWrong(t *testing.T) {
 		{"expired", "block/a", "evil.example until=2026-02-27", `block/a:1:1: warning: "evil.example" expired at 2026-02-28T00:00:00Z; remove it`},
 		{"expires soon", "block/a", "evil.example until=2026-03-03", `block/a:1:1: warning: "evil.example" expires at 2026-03-04T00:00:00Z; give it another`},
 		{"expires later", "block/a", "evil.example until=2026-03-30", ""},
+		{"own domain", "block/a", "ours.example", `block/a:1:1: warning: "ours.example" blocks mail to ours.example, which is yours; write in=`},
+		{"all below it", "block/a", ".ours.example in=rcpt", `blocks mail to mail.ours.example, which is yours`},
+		{"own domain as a sender", "block/a", "ours.example in=envelope-from,header-from", ""},
+		{"own domain allowed", "allow/a", "ours.example", ""},
 		{"public suffix", "allow/a", " .co.uk", `allow/a:1:2: warning: ".co.uk" covers every domain that anybody registers under co.uk`},
 		{"public suffix of its own", "block/a", "github.io", `block/a:1:1: warning: "github.io" is a public suffix, and matches nothing registered under it`},
 		{"front page", "block/a", "https://evil.example", `block/a:1:1: warning: "https://evil.example" matches the front page only; write evil.example for the whole host`},
@@ -85,7 +89,7 @@ func TestLintWarnsOfEntriesThatLookWrong(t *testing.T) {
 		{"address as helo", "block/a", "ceo@evil.example in=helo", `can never match in=helo; no address plays`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got := lint(t, map[string]string{c.file: c.text}, LintOptions{Soon: 7 * 24 * time.Hour})
+			got := lint(t, map[string]string{c.file: c.text}, LintOptions{Soon: 7 * 24 * time.Hour, Own: []string{"mail.ours.example", "ours.example"}})
 			if c.want == "" && len(got) > 0 || c.want != "" && (len(got) != 1 || !strings.Contains(got[0], c.want)) {
 				t.Errorf("got %q, want %q", got, c.want)
 			}

@@ -14,7 +14,7 @@ import (
 type suspicion struct{ reason, cure string }
 
 // suspicions looks at one entry by itself.
-func suspicions(e *Entry) []suspicion {
+func suspicions(e *Entry, own []string) []suspicion {
 	var found []suspicion
 	add := func(reason, cure string) { found = append(found, suspicion{reason, cure}) }
 	p := e.Pattern
@@ -23,6 +23,7 @@ func suspicions(e *Entry) []suspicion {
 		suspectRegexp(p, add)
 	case p.Kind() == intel.KindDomain:
 		suspectDomain(p, add)
+		suspectOwn(e, own, add)
 	case p.Kind() == intel.KindURL:
 		suspectURL(e, add)
 	case p.Kind() == intel.KindIP:
@@ -44,6 +45,21 @@ func suspectDomain(p intel.Pattern, add func(reason, cure string)) {
 		add("covers every domain that anybody registers under "+p.Text(), "name the domain that is meant")
 	} else {
 		add("is a public suffix, and matches nothing registered under it", "name the domain that is meant")
+	}
+}
+
+// suspectOwn warns of a block entry that holds the mail of a whole site: without
+// in= it speaks of recipients too.
+func suspectOwn(e *Entry, own []string, add func(reason, cure string)) {
+	if e.Disposition != intel.Block || len(e.Roles) > 0 && !slices.Contains(e.Roles, intel.RoleRcpt) {
+		return
+	}
+	name := e.Pattern.Text()
+	for _, domain := range own {
+		if domain == name || e.Pattern.Form() == intel.FormBelow && strings.HasSuffix(domain, "."+name) {
+			add("blocks mail to "+domain+", which is yours", "write in=envelope-from,header-from,url for what comes from elsewhere under that name")
+			return
+		}
 	}
 }
 

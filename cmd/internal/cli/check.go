@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"strings"
 	"time"
 
 	"github.com/weirmail/weir/cmd/internal/control/api"
@@ -72,7 +73,7 @@ func (a *app) check(path string) []api.Problem {
 		p := cfg.Problem("lists.dir", err.Error(), "make the folder with block/, allow/ and watch/ in it, or name another")
 		return append(all, problems.FromConfig(p))
 	}
-	for _, p := range list.Lint(files, a.lintOptions()).Problems {
+	for _, p := range list.Lint(files, a.lintOptions(cfg)).Problems {
 		all = append(all, problems.FromList(p))
 	}
 	return all
@@ -81,4 +82,10 @@ func (a *app) check(path string) []api.Problem {
 // soon is how long before its end an entry is said to expire.
 const soon = 7 * 24 * time.Hour
 
-func (a *app) lintOptions() list.LintOptions { return list.LintOptions{Now: a.now(), Soon: soon} }
+func (a *app) lintOptions(cfg *config.Config) list.LintOptions {
+	o := list.LintOptions{Now: a.now(), Soon: soon}
+	for _, d := range cfg.LocalDomains() {
+		o.Own = append(o.Own, strings.TrimPrefix(string(d), "."))
+	}
+	return o
+}

@@ -16,6 +16,7 @@ import (
 	"github.com/weirmail/weir/cmd/internal/cli/term"
 	"github.com/weirmail/weir/cmd/internal/control/api"
 	"github.com/weirmail/weir/cmd/internal/control/problems"
+	"github.com/weirmail/weir/config"
 	"github.com/weirmail/weir/intel"
 	"github.com/weirmail/weir/intel/list"
 )
@@ -134,7 +135,11 @@ it is lists.dir of the configuration. The exit code is 1 if there are errors.`,
 }
 
 func (a *app) lint(files []list.File, strays []api.Problem, strict bool) error {
-	report := list.Lint(files, a.lintOptions())
+	cfg, _, err := a.loadOrDefault()
+	if err != nil { // lists can be checked all the same
+		cfg = config.Default()
+	}
+	report := list.Lint(files, a.lintOptions(cfg))
 	warnings := report.Warnings() + len(strays)
 	result := linted{OK: report.Errors() == 0 && (!strict || warnings == 0), Files: []lintedFile{}, Problems: []api.Problem{}}
 	entries := 0
