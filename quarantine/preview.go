@@ -3,6 +3,7 @@ package quarantine
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"golang.org/x/net/html"
@@ -77,7 +78,7 @@ func previewOf(m *message.Message) *Preview {
 	for _, name := range previewFields() {
 		for f := range m.Header.All(name) {
 			if len(p.Header) < maxPreviewList {
-				p.Header = append(p.Header, Field{name, legible(f.Value(), maxText)})
+				p.Header = append(p.Header, Field{name, legible(defangText(f.Value()), maxText)})
 			}
 		}
 	}
@@ -100,7 +101,7 @@ func previewOf(m *message.Message) *Preview {
 	}
 	for i := range m.URLs {
 		if u := &m.URLs[i]; len(p.Links) < maxPreviewList {
-			p.Links = append(p.Links, Link{Defang(u.Value.String()), legible(u.Text, maxText), u.Place})
+			p.Links = append(p.Links, Link{Defang(u.Value.String()), legible(defangText(u.Text), maxText), u.Place})
 		}
 	}
 	for _, d := range m.Defects {
@@ -125,9 +126,20 @@ func Defang(url string) string {
 	return strings.Replace(scheme, "tt", "xx", 1) + "://" + host + path
 }
 
-// defangText takes the schemes out of links in running text.
+// linkInText is how terminals and mail programs find links in running text.
+var linkInText = regexp.MustCompile(`(?i)\b(?:https?://|ftps?://|www\.)`)
+
+// defangText writes links in running text so that no program makes links of them.
 func defangText(s string) string {
-	return strings.NewReplacer("http://", "hxxp://", "https://", "hxxps://", "HTTP://", "hxxp://", "HTTPS://", "hxxps://").Replace(s)
+	return linkInText.ReplaceAllStringFunc(s, func(found string) string {
+		switch found[0] | 0x20 {
+		case 'h':
+			return found[:1] + "xx" + found[3:]
+		case 'f':
+			return found[:1] + "x" + found[2:]
+		}
+		return found[:3] + "[.]"
+	})
 }
 
 // htmlAsText gives what a reader would see, roughly: no styles or scripts, a
