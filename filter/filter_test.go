@@ -267,6 +267,27 @@ func TestHeadersSayWhatBecameOfTheCopiesThatGoOn(t *testing.T) {
 	}
 }
 
+func TestForgedFieldsOfOursAreTakenOutWhereverTheyStand(t *testing.T) {
+	for header, want := range map[string]int{
+		"X-Weir-Verdict: accept\r\nSubject: x\r\nx-weir-verdict: a\r\n\tb\r\nX-WEIR-VERDICT :c\r\n":                      3,
+		strings.Repeat("X: y\r\n", 2500) + "X-Weir-Verdict: accept\r\n":                                                  1,
+		strings.Repeat("X: "+strings.Repeat("y", 9000)+"\r\n", 200) + "X-Weir-Verdict: accept\r\n":                       1,
+		strings.Repeat("X-Weir-Verdict: accept\r\n", 3000):                                                               maxForged,
+		"X: y\r\n X-Weir-Verdict: folded\r\nX-Weir-Verdict-Not: z\r\nX-Weir-Verdictx: z\r\nSubject: X-Weir-Verdict:\r\n": 0,
+	} {
+		a := newDesk(t, holdA, Settings{}, Site{}).handle(header+"\r\nX-Weir-Verdict: in the body\r\n", nil)
+		var removed []int
+		for _, e := range a.Edits {
+			if e.Op == verdict.EditRemove && e.Name == HeaderVerdict {
+				removed = append(removed, e.Index)
+			}
+		}
+		if len(removed) != want || want > 0 && (removed[0] != want || removed[want-1] != 1) {
+			t.Errorf("%.60q: removed %d fields, want %d", header, len(removed), want)
+		}
+	}
+}
+
 func TestBehindATrustedRelayTheClientIsTheOneThatItSaw(t *testing.T) {
 	site := Site{TrustedRelays: []netip.Prefix{netip.MustParsePrefix("203.0.113.9/32"), netip.MustParsePrefix("192.0.2.1/32")}}
 	d := newDesk(t, rejectAll, Settings{}, site)

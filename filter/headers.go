@@ -1,6 +1,7 @@
 package filter
 
 import (
+	"bytes"
 	"fmt"
 	"mime"
 	"strings"
@@ -34,16 +35,39 @@ func (f *Filter) edits(w *work, v *verdict.Verdict) []verdict.Edit {
 	return append(list, verdict.Edit{Op: verdict.EditInsert, Name: HeaderID, Value: f.o.Identity.Sign(w.ref)})
 }
 
+// maxForged bounds the fields of ours that are removed from one message: the MTA
+// looks for each from the top. A header with more is one that the shipped policy
+// does not let pass (header-limit).
+const maxForged = 2000
+
 // removeOurs takes out the fields of ours that a message came in with, the
 // highest index first since removing one moves those below it.
 func removeOurs(m *message.Message) []verdict.Edit {
 	var list []verdict.Edit
 	for _, name := range []string{HeaderID, HeaderVerdict} {
-		for i := m.Header.Count(name); i > 0; i-- {
+		for i := min(max(m.Header.Count(name), countFields(m.Raw, name)), maxForged); i > 0; i-- {
 			list = append(list, verdict.Edit{Op: verdict.EditRemove, Name: name, Index: i})
 		}
 	}
 	return list
+}
+
+// countFields counts the fields of a name as the MTA has them: the parser's
+// limits leave some out. The message is as the milter put it together, so that an
+// empty line ends the header and nothing else does.
+func countFields(raw []byte, name string) int {
+	n := 0
+	for len(raw) > 0 && raw[0] != '\r' && raw[0] != '\n' {
+		if len(raw) > len(name) && bytes.EqualFold(raw[:len(name)], []byte(name)) && bytes.HasPrefix(bytes.TrimLeft(raw[len(name):], " \t"), []byte(":")) {
+			n++
+		}
+		end := bytes.IndexByte(raw, '\n')
+		if end < 0 {
+			break
+		}
+		raw = raw[end+1:]
+	}
+	return n
 }
 
 // verdictField says what Weir made of the message: verdict, rule, reference.

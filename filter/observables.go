@@ -56,21 +56,42 @@ func (c *collector) host(name string, role intel.Role) {
 }
 
 func (c *collector) address(text string, role intel.Role, place string) {
-	if v, err := intel.Address(text); err == nil {
+	v, err := intel.Address(text)
+	if err != nil {
+		v, err = domainOf(text)
+	}
+	if err == nil {
 		c.add(v, role, place)
 	}
 }
 
 func (c *collector) addresses(list []message.Address, role intel.Role, place string) {
 	for i := range list {
-		if !list[i].Value.IsZero() {
-			c.add(list[i].Value, role, place)
+		v := list[i].Value
+		if v.IsZero() {
+			v, _ = domainOf(list[i].Raw)
+		}
+		if !v.IsZero() {
+			c.add(v, role, place)
 		}
 	}
 }
 
+// domainOf gives the domain of what is no address that could be listed, because
+// its local part is too long or holds what none holds: MTAs take such senders,
+// and their domain is known all the same.
+func domainOf(text string) (intel.Value, error) {
+	i := strings.LastIndexByte(text, '@')
+	if i < 0 {
+		i = len(text) - 1
+	}
+	return intel.Domain(text[i+1:])
+}
+
 // part adds the digests of what a client could save, and the SHA-256 of bodies:
 // a campaign may repeat one to the byte, but nobody lists bodies by older sums.
+// A file that was sent as text has the line ends of mail, and may have had others
+// where its digest was taken.
 func (c *collector) part(p *message.Part) {
 	if p.SHA256 == ([32]byte{}) {
 		return
@@ -82,4 +103,7 @@ func (c *collector) part(p *message.Part) {
 	c.add(intel.SHA256(p.SHA256), intel.RoleAttachment, p.Path)
 	c.add(intel.SHA1(p.SHA1), intel.RoleAttachment, p.Path)
 	c.add(intel.MD5(p.MD5), intel.RoleAttachment, p.Path)
+	if p.Encoding != "base64" && p.Fingerprint != p.SHA256 && p.Fingerprint != ([32]byte{}) {
+		c.add(intel.SHA256(p.Fingerprint), intel.RoleAttachment, p.Path)
+	}
 }

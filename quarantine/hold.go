@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"go.uber.org/zap"
@@ -24,42 +25,69 @@ const onceFor = 5 * 24 * time.Hour
 
 // Bounds on what an item repeats of its message.
 const (
-	maxText   = 998
-	maxHashes = 200
-	maxFiles  = 100
+	maxText      = 998
+	maxHashes    = 200
+	maxFiles     = 100
+	maxFileBytes = 16 << 10 // of the names of files together
+	maxReasons   = 64
+)
+
+// Bounds on the recipients of one item, so that what is recorded and listed of
+// it fits into a record of the ledger and a value of the view. A message that is
+// held for more becomes several items. The bytes are those of addresses and
+// arguments as given; one recipient is taken whatever it has.
+const (
+	maxHeld      = 500
+	maxHeldBytes = 64 << 10
 )
 
 // Hold keeps a message for the recipients of v whose copy is held, and returns
-// once that is durable. ref is the message's reference and becomes the item's
-// ID. Where the same message was held before for all of them, nothing is kept
-// again and that item's ID is given. Errors satisfy disk.ErrNoSpace, among
-// others; then nothing may be withheld from anybody.
+// once that is durable. ref is the message's reference and becomes the ID of the
+// item, or of the first of several where it is held for very many. Recipients for
+// whom the same message was held before are passed over. The ID given back is
+// that of an item that has some of the recipients. Errors satisfy
+// disk.ErrNoSpace, among others; then nothing may be withheld from anybody.
 func (q *Quarantine) Hold(ctx context.Context, e *evidence.Evidence, v *verdict.Verdict, ref string) (string, error) {
 	content, err := q.o.Blobs.Put(ctx, e.Message.Raw)
 	if err != nil {
 		return "", fmt.Errorf("keep the message: %w", err)
 	}
-	key, held := sameness(e, content), heldRecipients(e, v)
-	for {
-		id, earlier, err := q.once(ctx, key, e, v, ref, content, held)
+	key, left, of := sameness(e, content), heldRecipients(e, v), ""
+	for n := 1; ; n++ {
+		some := left[:fitting(left)]
+		id, earlier, err := q.once(ctx, key, e, v, ref, content, some)
 		if err != nil {
 			return "", err
 		}
 		if earlier == nil {
 			q.metrics.held.Inc()
-			return id, nil
+			left, of, ref = left[len(some):], id, q.o.Identity.NewID()
+		} else if others := earlier.without(left); len(others) < len(left) {
+			// Other copies may be held today than when it came first.
+			q.o.Logger.Info("the same message was held before", zap.String("item", id), zap.Int("recipients", len(left)), zap.Int("new", len(others)))
+			left, of = others, id
 		}
-		// Other copies may be held today than when it came first.
-		missing := slices.DeleteFunc(slices.Clone(held), earlier.has)
-		q.o.Logger.Info("the same message was held before", zap.String("item", id), zap.Int("recipients", len(held)), zap.Int("new", len(missing)))
-		if len(missing) == 0 {
-			return id, nil
+		if len(left) == 0 {
+			return of, nil
 		}
-		if len(missing) == len(held) && key != sameness(e, content) {
-			return "", fmt.Errorf("item %s should be this message's and has none of its recipients", id)
-		}
-		key, held, ref = key+"/also/"+digest(rawOf(missing)...), missing, q.o.Identity.NewID()
+		key = sameness(e, content) + "/" + strconv.Itoa(n)
 	}
+}
+
+// fitting says how many of the recipients one item takes.
+func fitting(recipients []Recipient) int {
+	size := 0
+	for n := range recipients {
+		r := &recipients[n]
+		size += len(r.Raw)
+		for _, arg := range r.Args {
+			size += len(arg)
+		}
+		if n == maxHeld || n > 0 && size > maxHeldBytes {
+			return n
+		}
+	}
+	return len(recipients)
 }
 
 // once commits the item under a key, or finds the one that was committed under it.
@@ -109,32 +137,25 @@ func digest(words ...string) string {
 	return hex.EncodeToString(h.Sum(nil)[:20])
 }
 
-func rawOf(recipients []Recipient) []string {
-	var raw []string
-	for i := range recipients {
-		raw = append(raw, string(recipients[i].Raw))
+// without gives the recipients that are none of the item's.
+func (i *Item) without(recipients []Recipient) []Recipient {
+	has := make(map[Octets]bool, len(i.Recipients))
+	for n := range i.Recipients {
+		has[i.Recipients[n].Raw] = true
 	}
-	slices.Sort(raw)
-	return raw
-}
-
-func (i *Item) has(r Recipient) bool {
-	return slices.ContainsFunc(i.Recipients, func(other Recipient) bool { return other.Raw == r.Raw })
+	return slices.DeleteFunc(slices.Clone(recipients), func(r Recipient) bool { return has[r.Raw] })
 }
 
 func heldRecipients(e *evidence.Evidence, v *verdict.Verdict) []Recipient {
 	var held []Recipient
+	seen := make(map[string]bool, len(v.Recipients))
 	for i := range v.Recipients {
-		r := &v.Recipients[i]
-		if !r.Hold {
+		r, path := &v.Recipients[i], e.Recipients[i].Path
+		if !r.Hold || seen[path.Raw] { // an address that the client gave twice is one copy
 			continue
 		}
-		path := e.Recipients[i].Path
-		copied := Recipient{Address: legible(r.Address, maxText), Rule: r.Rule, Silent: r.Action == intel.ActionDiscard, Raw: Octets(path.Raw), Args: octets(path.Args)}
-		// An address that the client gave twice is one copy.
-		if !slices.ContainsFunc(held, func(other Recipient) bool { return other.Raw == copied.Raw }) {
-			held = append(held, copied)
-		}
+		seen[path.Raw] = true
+		held = append(held, Recipient{Address: legible(r.Address, maxText), Rule: r.Rule, Silent: r.Action == intel.ActionDiscard, Raw: Octets(path.Raw), Args: octets(path.Args)})
 	}
 	return held
 }
@@ -154,19 +175,20 @@ func facts(e *evidence.Evidence, v *verdict.Verdict, ref string, content blob.Re
 	if e.Client.Addr.IsValid() {
 		f.Client = e.Client.Addr.String()
 	}
+	names := 0
 	for i := range m.Parts {
 		p := &m.Parts[i]
 		if p.SHA256 != ([32]byte{}) && len(f.Hashes) < maxHashes {
 			f.Hashes = append(f.Hashes, hex.EncodeToString(p.SHA256[:]))
 		}
-		if p.Name != "" && len(f.Files) < maxFiles {
+		if names += len(p.Name); p.Name != "" && len(f.Files) < maxFiles && names <= maxFileBytes {
 			f.Files = append(f.Files, legible(p.Name, maxText))
 		}
 	}
 	return f
 }
 
-// reasons gives those of all held recipients, each once.
+// reasons gives those of all held recipients, each once, as long as they are few.
 func reasons(v *verdict.Verdict) []verdict.Reason {
 	var all []verdict.Reason
 	for i := range v.Recipients {
@@ -174,7 +196,7 @@ func reasons(v *verdict.Verdict) []verdict.Reason {
 			continue
 		}
 		for _, r := range v.Recipients[i].Reasons {
-			if r.Value = legible(r.Value, maxText); !slices.Contains(all, r) {
+			if r.Value = legible(r.Value, maxText); len(all) < maxReasons && !slices.Contains(all, r) {
 				all = append(all, r)
 			}
 		}

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -133,6 +134,7 @@ func (e *BlockedError) Error() string {
 type Quarantine struct {
 	o       Options
 	metrics *metrics
+	unknown atomic.Int64 // blobs that no item named when Tidy looked
 
 	mu       sync.Mutex
 	settings Settings

@@ -487,6 +487,130 @@ func TestARetryThatIsHeldForMoreAddsWhatIsMissing(t *testing.T) {
 	}
 }
 
+func TestAMessageForVeryManyIsSeveralItems(t *testing.T) {
+	for name, many := range map[string]struct {
+		count  int
+		prefix string
+	}{
+		"many":             {3000, ""},
+		"long ones":        {400, strings.Repeat("x", 1000)},
+		"longer than fits": {5, strings.Repeat("x", 60_000)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t)
+			h.send.results = func(m reinject.Message) []reinject.Result {
+				return all(len(m.To), reinject.Refused, strings.Repeat("long answer ", 1000))
+			}
+			var to []string
+			for i := range many.count {
+				to = append(to, fmt.Sprintf("%s%d@example.org", many.prefix, i))
+			}
+			e, v := h.message(text, "<s@x.example>", to...)
+			first, err := h.Hold(t.Context(), e, v, h.ident.NewID())
+			if err != nil {
+				t.Fatal(err)
+			}
+			held := func() (addresses, ids []string) {
+				h.settle()
+				for item, err := range h.o.View.items("", "") {
+					if err != nil {
+						t.Fatal(err)
+					}
+					ids = append(ids, item.ID)
+					for _, r := range item.Recipients {
+						addresses = append(addresses, string(r.Raw))
+					}
+				}
+				slices.Sort(addresses)
+				return addresses, ids
+			}
+			all, ids := held()
+			want := rawOf(e)
+			if !slices.Equal(all, want) || len(ids) < 2 || len(h.item(first).Recipients) == 0 {
+				t.Fatalf("%d items with %d recipients, of %d", len(ids), len(all), len(want))
+			}
+			// The client did not get the answer; and a list was edited in between.
+			slices.Reverse(v.Recipients)
+			slices.Reverse(e.Recipients)
+			v.Recipients[0].Hold, v.Recipients[3].Hold = false, false
+			if _, err := h.Hold(t.Context(), e, v, h.ident.NewID()); err != nil {
+				t.Fatal(err)
+			}
+			if again, later := held(); !slices.Equal(again, want) || !slices.Equal(later, ids) {
+				t.Errorf("after a retry %d items with %d recipients", len(later), len(again))
+			}
+			for _, id := range ids {
+				if item, err := h.release(Release{ID: id}); item == nil || item.State() != Refused {
+					t.Fatalf("%v %v", item, err)
+				}
+			}
+			h.reopen() // which waits for the view
+		})
+	}
+}
+
+func rawOf(e *evidence.Evidence) (raw []string) {
+	for i := range e.Recipients {
+		raw = append(raw, e.Recipients[i].Path.Raw)
+	}
+	slices.Sort(raw)
+	return raw
+}
+
+func TestWhatAStrangerNamesDoesNotMakeAnItemThatIsTooLarge(t *testing.T) {
+	h := newHouse(t)
+	var b strings.Builder
+	long := strings.Repeat("\U0001f4a9", 245)
+	b.WriteString("From: " + strings.Repeat("x", 5000) + "\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n")
+	for i := range 1900 {
+		fmt.Fprintf(&b, "--b\r\nContent-Type: application/octet-stream; name=\"%d%s\"\r\n\r\nx%d\r\n", i, long, i)
+	}
+	e, v := h.message(b.String(), "<"+strings.Repeat("\xff", 60_000)+"@x.example>", strings.Repeat("\xff", 60_000)+"@example.org")
+	for n := range 5000 {
+		v.Recipients[0].Reasons = append(v.Recipients[0].Reasons, verdict.Reason{Rule: "r", Value: fmt.Sprint(n) + strings.Repeat("v", 5000), Entry: strings.Repeat("e", 1000), Note: strings.Repeat("n", 1000)})
+	}
+	id, err := h.Hold(t.Context(), e, v, h.ident.NewID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.release(Release{ID: id}); err != nil {
+		t.Error(err)
+	}
+	h.item(id)
+}
+
+// TestItemsThatAreLargeAreListedThoughTheirEventsAreSmall looks at large items
+// so often that the view has more to write at once than a batch takes.
+func TestItemsThatAreLargeAreListedThoughTheirEventsAreSmall(t *testing.T) {
+	h := newHouse(t)
+	var events []ledger.Event
+	long := strings.Repeat("x", 100)
+	for n := range 30 {
+		var to []string
+		for i := range 400 {
+			to = append(to, fmt.Sprintf("u%d-%s@example.org", i, long))
+		}
+		id := h.hold(fmt.Sprint(n)+text, "<s@x.example>", to...).ID
+		state, err := h.ledger.State(entityOf(id))
+		if err != nil {
+			t.Fatal(err)
+		}
+		events = append(events, ledger.Event{Entity: entityOf(id), Version: state.Version + 1, Type: typeViewed, Schema: schema, Data: []byte(`{"how":"preview"}`)})
+	}
+	last, err := h.ledger.Last()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.o.View.Apply(t.Context(), events, last); err != nil {
+		t.Fatal(err)
+	}
+	for item, err := range h.o.View.items("", "") {
+		if err != nil || item.Version != 2 {
+			t.Fatalf("version %d: %v", item.Version, err)
+		}
+	}
+}
+
 func TestAHoldThatFailsHasKeptNothingAndSaysSo(t *testing.T) {
 	h := newHouse(t)
 	e, v := h.message(text, "<s@x.example>", "a@example.org")
@@ -559,7 +683,7 @@ func TestOldItemsExpireAndBytesThatNobodyNeedsGo(t *testing.T) {
 	if err := h.Tidy(t.Context(), h.ledger.Last); err != nil {
 		t.Fatal(err)
 	}
-	if _, n := h.blobs.Usage(); n != 2 || h.item(old.ID).Gone != "" {
+	if _, n := h.blobs.Usage(); n != 3 || h.item(old.ID).Gone != "" {
 		t.Errorf("%d blobs, old item %s", n, h.item(old.ID).State())
 	}
 	h.pass(2 * 24 * time.Hour)
@@ -574,6 +698,48 @@ func TestOldItemsExpireAndBytesThatNobodyNeedsGo(t *testing.T) {
 	}
 	if _, err := h.release(Release{ID: young.ID}); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestAnOlderLedgerTakesNoMessageWithIt puts an earlier copy of the ledger in the
+// place of the one that knows of the item.
+func TestAnOlderLedgerTakesNoMessageWithIt(t *testing.T) {
+	h := newHouse(t)
+	before := h.hold(text, "<s@x.example>", "a@example.org")
+	names, err := h.disk.ReadDir("/state/ledger")
+	if err != nil || len(names) != 1 {
+		t.Fatal(names, err)
+	}
+	file := "/state/ledger/" + names[0].Name()
+	h.close()
+	earlier, err := disk.ReadFile(h.disk, file, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.open()
+	lost := h.hold(text+"lost", "<s@x.example>", "a@example.org")
+	gone := h.hold(text+"gone", "<s@x.example>", "a@example.org")
+	h.pass(time.Hour)
+	if _, err := h.Delete(t.Context(), gone.ID, "unix:0", "a test"); err != nil {
+		t.Fatal(err)
+	}
+	h.close()
+	if err := disk.Replace(h.disk, file, earlier, 0o600, "test.content", "test.names"); err != nil {
+		t.Fatal(err)
+	}
+	h.open()
+	if err := h.Tidy(t.Context(), h.ledger.Last); err != nil {
+		t.Fatal(err)
+	}
+	for _, item := range []*Item{before, lost} {
+		if c, err := h.blobs.Open(t.Context(), item.Facts.Blob); err != nil {
+			t.Errorf("item %s: %v", item.ID, err)
+		} else {
+			_ = c.Close()
+		}
+	}
+	if h.unknown.Load() != 1 {
+		t.Errorf("%d messages are said to be unknown", h.unknown.Load())
 	}
 }
 

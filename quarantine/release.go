@@ -33,6 +33,9 @@ type Release struct {
 // releaseWithin bounds a release from its first record to its last.
 const releaseWithin = 10 * time.Minute
 
+// maxAnswer bounds what is kept of the listener's answer for each recipient, in bytes.
+const maxAnswer = 500
+
 // headerID is the field that lets a released message be found again.
 const headerID = "X-Weir-ID"
 
@@ -187,6 +190,9 @@ func (q *Quarantine) release(ctx context.Context, a *attempt) (*Item, error) {
 		return a.item, err
 	}
 	results := q.send(ctx, a)
+	for n := range results {
+		results[n].Text = legible(results[n].Text, maxAnswer)
+	}
 	receipt, err := q.commit(ctx, a.command("released", a.request.Actor), typeReleased,
 		releasedData{Attempt: a.name, Recipients: a.chosen, Results: results}, a.stillOurs)
 	if err != nil {

@@ -44,19 +44,24 @@ func (q *Quarantine) remove(ctx context.Context, id, actor, reason, kind string)
 		return nil, err
 	}
 	// What is too young to be removed now, Tidy removes later.
-	if err := q.dropBlob(ctx, item.Facts.Blob, q.o.Identity.Now().Add(-q.current().HoldTime)); err != nil && !errors.Is(err, blob.ErrRecent) {
+	if _, err := q.dropBlob(ctx, item.Facts.Blob, q.o.Identity.Now().Add(-q.current().HoldTime)); err != nil && !errors.Is(err, blob.ErrRecent) {
 		q.o.Logger.Warn("the message of a removed item is still there", zap.String("item", id), zap.Error(err))
 	}
 	return item, nil
 }
 
-// dropBlob removes a blob that no item needs and that was put before the time.
-// The view has to have seen all that was recorded by then.
-func (q *Quarantine) dropBlob(ctx context.Context, ref blob.Ref, before time.Time) error {
-	needed, err := q.o.View.needs(ref)
-	if err != nil || needed {
-		return err
+// dropBlob removes a blob that no item needs and that was put before the time;
+// known says whether any item ever did. The view has to have seen all that was
+// recorded by then.
+func (q *Quarantine) dropBlob(ctx context.Context, ref blob.Ref, before time.Time) (known bool, err error) {
+	needed, known, err := q.o.View.uses(ref)
+	if err != nil || needed || !known {
+		return known, err
 	}
+	return true, q.deleteBlob(ctx, ref, before)
+}
+
+func (q *Quarantine) deleteBlob(ctx context.Context, ref blob.Ref, before time.Time) error {
 	if err := q.o.Blobs.Delete(ctx, ref, before); err != nil && !errors.Is(err, blob.ErrNotFound) {
 		return err
 	}
@@ -64,13 +69,17 @@ func (q *Quarantine) dropBlob(ctx context.Context, ref blob.Ref, before time.Tim
 }
 
 // Tidy expires what is older than the retention and removes blobs that no item
-// needs: those of removed items, and those that were put for an item that then
-// could not be recorded. last gives the ledger's end.
+// needs: those of removed items, and, once they are older than the retention,
+// those that no item ever named. A message whose item could not be recorded
+// leaves such a blob; but so does every message that is held when the ledger is
+// lost or an older one is put in its place, and then the blob is all there is of
+// it. last gives the ledger's end.
 func (q *Quarantine) Tidy(ctx context.Context, last func() (ledger.Cursor, error)) error {
 	if err := q.expire(ctx); err != nil {
 		return err
 	}
-	before := q.o.Identity.Now().Add(-q.current().HoldTime)
+	settings, now := q.current(), q.o.Identity.Now()
+	before := now.Add(-settings.HoldTime)
 	end, err := last()
 	if err != nil {
 		return err
@@ -78,13 +87,25 @@ func (q *Quarantine) Tidy(ctx context.Context, last func() (ledger.Cursor, error
 	if err := q.o.Ledger.Wait(ctx, end); err != nil {
 		return err
 	}
+	unknown := 0
 	for info, err := range q.o.Blobs.All(ctx) {
 		if err != nil {
 			return err
 		}
-		if err := q.dropBlob(ctx, info.Ref, before); err != nil && !errors.Is(err, blob.ErrRecent) {
+		known, err := q.dropBlob(ctx, info.Ref, before)
+		if err == nil && !known && info.Put.Before(before) {
+			unknown++
+			if settings.Retention > 0 {
+				err = q.deleteBlob(ctx, info.Ref, now.Add(-max(settings.Retention, settings.HoldTime)))
+			}
+		}
+		if err != nil && !errors.Is(err, blob.ErrRecent) {
 			return err
 		}
+	}
+	if old := int(q.unknown.Swap(int64(unknown))); unknown > old {
+		q.o.Logger.Warn("messages are kept of which the ledger knows nothing: holding them failed, or the ledger is older than they are; they go after quarantine.retention",
+			zap.Int("messages", unknown))
 	}
 	return nil
 }

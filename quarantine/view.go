@@ -20,7 +20,7 @@ import (
 // keys begin with its prefix.
 //
 //	quarantine/i | ID with all bits turned → item     (newest first)
-//	quarantine/b | blob | ID               → nothing  (items that need the blob)
+//	quarantine/b | blob | ID               → nothing; what became of an item that no longer needs the blob
 type View struct {
 	db  *kv.DB
 	enc cbor.EncMode
@@ -113,11 +113,19 @@ func (v *View) Apply(_ context.Context, events []ledger.Event, upTo ledger.Curso
 		if err != nil {
 			return fmt.Errorf("item %s: %w", id, err)
 		}
+		// Events that are small can be of items that are not. What is written
+		// without the cursor is passed over when it comes again.
+		if !b.Room(3, len(data)+2*kv.MaxKey) {
+			if err := v.db.Commit(&b); err != nil {
+				return err
+			}
+			b.Reset()
+		}
 		b.Set(itemKey(id), data)
 		if item.Gone == "" {
 			b.Set(blobKey(item.Facts.Blob, id), nil)
-		} else {
-			b.Delete(blobKey(item.Facts.Blob, id))
+		} else if item.Facts.Blob != (blob.Ref{}) { // of an erased item it may not be known
+			b.Set(blobKey(item.Facts.Blob, id), []byte(item.Gone))
 		}
 	}
 	b.SetApplied(viewName, upTo.Bytes())
@@ -181,17 +189,20 @@ func (v *View) items(prefix, before string) iter.Seq2[*Item, error] {
 	}
 }
 
-// needs reports whether an item needs the blob.
-func (v *View) needs(ref blob.Ref) (bool, error) {
+// uses reports whether an item needs the blob, and whether any ever did.
+func (v *View) uses(ref blob.Ref) (needed, known bool, err error) {
 	s, err := v.db.Snapshot()
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
 	defer s.Release()
-	for _, err := range s.Range(blobKey(ref, ""), nil) {
-		return err == nil, err
+	for entry, err := range s.Range(blobKey(ref, ""), nil) {
+		if err != nil || len(entry.Value) == 0 {
+			return err == nil, true, err
+		}
+		known = true
 	}
-	return false, nil
+	return false, known, nil
 }
 
 // Find gives the ID that begins so, in either case. Errors satisfy ErrNotFound

@@ -11,6 +11,8 @@ const (
 	maxEntryIDs   = 50
 	maxEntryFiles = 100
 	maxEntryHits  = 100
+	maxEntryType  = 127     // of a part's type; RFC 6838 section 4.2 allows as much on each side
+	maxEntryParts = 1 << 20 // bytes of parts, about: the entry has to fit whatever the limits of messages are
 )
 
 // Entry gives what the journal keeps of the message as it was seen. Who writes
@@ -28,19 +30,29 @@ func (e *Evidence) Entry() *journal.Entry {
 			j.References = append(j.References, cut(id))
 		}
 	}
+	named, size := 0, 0
 	for i := range m.Parts {
 		p := &m.Parts[i]
 		if p.Attachment() && p.Name != "" && len(j.Files) < maxEntryFiles {
 			j.Files = append(j.Files, cut(p.Name))
 		}
-		if p.Fingerprint != ([32]byte{}) {
-			j.Parts = append(j.Parts, journal.Part{Path: p.Path, Type: cut(p.Type), Name: cut(p.Name), Size: p.Size, Fingerprint: p.Fingerprint})
+		if p.Fingerprint == ([32]byte{}) {
+			continue
 		}
+		part := journal.Part{Path: p.Path, Type: p.Type[:min(len(p.Type), maxEntryType)], Size: p.Size, Fingerprint: p.Fingerprint}
+		if p.Name != "" && named < maxEntryFiles {
+			part.Name = cut(p.Name)
+			named++
+		}
+		if size += len(part.Path) + len(part.Type) + len(part.Name) + 50; size > maxEntryParts {
+			break
+		}
+		j.Parts = append(j.Parts, part)
 	}
 	for i := range e.Hits {
 		h := &e.Hits[i]
 		if h.Indicator.Disposition != intel.Allow && len(j.Hits) < maxEntryHits {
-			j.Hits = append(j.Hits, journal.Hit{Source: h.Indicator.Source, Line: h.Indicator.Line, Value: h.Text, Place: h.Observable.Place})
+			j.Hits = append(j.Hits, journal.Hit{Source: h.Indicator.Source, Line: h.Indicator.Line, Value: cut(h.Text), Place: h.Observable.Place})
 		}
 	}
 	return j

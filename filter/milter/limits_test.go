@@ -45,7 +45,7 @@ func TestRecipientsTogetherAreBoundedInBytes(t *testing.T) {
 	s := serve(t, nil)
 	c := connect(t, s, miltertest.Options{})
 	m := sample()
-	for range 17 << 20 / 60_000 {
+	for range 1<<20/60_000 + 1 {
 		m.To = append(m.To, miltertest.Recipient{Address: "<" + strings.Repeat("a", 60_000) + "@example.org>"})
 	}
 	if r := send(t, c, m); r.Reply != "452 4.5.3 Too many recipients" {

@@ -57,7 +57,8 @@ type Options struct {
 	MaxMessageBytes int64
 
 	// MaxRecipients is how many recipients one message may have; 10 000. One with
-	// more is answered with 452, since none of them may be forgotten.
+	// more, or whose recipients take more than 1 MiB with their arguments, is
+	// answered with 452, since none of them may be forgotten.
 	MaxRecipients int
 
 	// IdleTimeout is how long the MTA may say nothing between two messages; ten

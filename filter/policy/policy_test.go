@@ -240,6 +240,30 @@ func TestTheShippedPolicyHoldsWhatIsListed(t *testing.T) {
 	}
 }
 
+func TestTheShippedPolicyHoldsWhatWasNotLookedAtToTheEnd(t *testing.T) {
+	p, err := Parse(DefaultName, Default(), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for defect, want := range map[string]intel.Action{
+		message.DefectArchiveBytes: intel.ActionHold, message.DefectArchiveFiles: intel.ActionHold, message.DefectArchiveRatio: intel.ActionHold,
+		message.DefectDepthLimit: intel.ActionHold, message.DefectHeaderLimit: intel.ActionHold, message.DefectPartLimit: intel.ActionHold,
+		message.DefectReadingLimit: intel.ActionHold, message.DefectTextLimit: intel.ActionHold, message.DefectURLLimit: intel.ActionHold,
+		message.DefectURLLength: intel.ActionAccept, message.DefectDefectLimit: intel.ActionAccept, message.DefectArchiveEncrypted: intel.ActionAccept,
+	} {
+		e := sampleEvidence(t, "a@example.org")
+		e.Direction = intel.Inbound
+		e.Message.Defects = []message.Defect{{Name: defect}}
+		if v := p.Decide(e); v.Action != want {
+			t.Errorf("%s: %v by %s", defect, v.Action, v.Rule)
+		}
+		e.Direction = intel.Outbound
+		if v := p.Decide(e); v.Action != intel.ActionAccept {
+			t.Errorf("%s in outbound mail: %v by %s", defect, v.Action, v.Rule)
+		}
+	}
+}
+
 func TestFaultsInAFileAreAllNamedWithTheirPlace(t *testing.T) {
 	cases := map[string][]string{
 		"[[rule]]\nname = 'a'\nwhen = 'blcks.exists(b, b.x)'\naction = 'hold'\n":                                       {`policy.toml:3:9: rule a: nothing is called "blcks" here`},

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/prometheus/client_golang/prometheus"
@@ -23,6 +24,9 @@ var (
 	ErrReleased = errors.New("snapshot released")
 	// ErrTooLarge says that a key, a value or a batch is beyond its bound.
 	ErrTooLarge = errors.New("too large for the database")
+	// ErrStuck says that a database could not be closed in time. What its readers
+	// need is in the logs, so that nothing is lost when the process ends.
+	ErrStuck = errors.New("it does not end, as where its folder is gone or cannot be written to")
 	// ErrReserved says that a key is empty or begins with a byte or word that is
 	// kept for the database's own use: 0x00, "!badger!".
 	ErrReserved = errors.New("reserved key")
@@ -149,7 +153,9 @@ func (db *DB) Rebuilt() string { return db.rebuilt }
 
 // Close closes the database and makes all of it durable. It waits for reads and
 // writes that are under way, loops over Snapshot.Range included; later ones give
-// ErrClosed. Closing again does nothing.
+// ErrClosed. After ten seconds it gives up and returns an error that satisfies
+// ErrStuck: the lock then stays until the process ends, since Badger still
+// writes. Closing again does nothing.
 func (db *DB) Close() error {
 	if !db.gate.shut() {
 		return nil
@@ -157,7 +163,19 @@ func (db *DB) Close() error {
 	if db.size != nil {
 		db.o.Metrics.Unregister(db.size)
 	}
-	err := db.badger.Close()
+	closed := make(chan error, 1)
+	go func() {
+		<-db.gate.drained
+		closed <- db.badger.Close()
+	}()
+	timer := time.NewTimer(db.o.closeWithin)
+	defer timer.Stop()
+	var err error
+	select {
+	case err = <-closed:
+	case <-timer.C:
+		return fmt.Errorf("close database %s: %w after %s", db.o.Name, ErrStuck, db.o.closeWithin)
+	}
 	if err == nil && !db.o.InMemory {
 		if err = syncAll(db.data()); err == nil {
 			err = db.mark(stateClosed)

@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 )
 
-// gate lets users in until it is shut, and shuts only when all have left. A user
+// gate lets users in until it is shut, and tells when all have left. A user
 // who is in may enter again: once the gate is being shut that fails instead of
 // waiting, which a read lock would do.
 type gate struct {
@@ -33,8 +33,8 @@ func (g *gate) leave() {
 	}
 }
 
-// shut keeps everybody out, waits for those inside, and reports whether this was
-// the call that did it.
+// shut keeps everybody out and reports whether this was the call that did it.
+// Once those inside have left, drained is closed.
 func (g *gate) shut() bool {
 	for {
 		n := g.state.Load()
@@ -45,7 +45,6 @@ func (g *gate) shut() bool {
 			if n == 0 {
 				g.once.Do(func() { close(g.drained) })
 			}
-			<-g.drained
 			return true
 		}
 	}

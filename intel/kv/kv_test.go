@@ -274,6 +274,7 @@ func TestADatabaseKeepsItsContentOnlyWithoutDoubt(t *testing.T) {
 		"another schema":             {closed, func(o *Options) { o.Schema = 2 }, "schema version 1, and 2"},
 		"marker lost":                {closed, func(o *Options) { _ = os.Remove(o.Dir + "/marker") }, "it is new"},
 		"marker of the future":       {closed, func(o *Options) { mark(o.Dir, "weir-kv 2 x\n") }, "cannot be read"},
+		"marker too long":            {closed, func(o *Options) { mark(o.Dir, strings.Repeat("x", 5000)) }, "cannot be read"},
 		"marker torn":                {closed, func(o *Options) { mark(o.Dir, "") }, "cannot be read"},
 		"emptying was interrupted":   {closed, func(o *Options) { edit(o.Dir, "state=closed", "state=empty") }, "did not come to its end"},
 		"manifest damaged":           {closed, func(o *Options) { spoil(o.Dir + "/data/MANIFEST") }, "damaged"},
@@ -599,4 +600,40 @@ func (u *user) Check(d *faulty.Disk) error {
 
 func TestTheMarkerIsRightWhenThePowerGoes(t *testing.T) {
 	crashtest.Suite{New: func() crashtest.Workload { return &user{t: t, root: t.TempDir()} }, Tears: 1, Trials: 20}.Test(t)
+}
+
+func TestClosingEndsAlthoughTheFolderIsGone(t *testing.T) {
+	o := testOptions(filepath.Join(t.TempDir(), "db"))
+	o.closeWithin = 100 * time.Millisecond
+	db := mustOpen(t, o)
+	commit(t, db, func(b *Batch) { b.Set([]byte("k"), []byte("v")) })
+	must(t, os.RemoveAll(o.Dir))
+	closed := make(chan error, 1)
+	go func() { closed <- db.Close() }()
+	select {
+	case err := <-closed:
+		if !errors.Is(err, ErrStuck) {
+			t.Errorf("closed with %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("Close does not end")
+	}
+	if _, err := db.Snapshot(); !errors.Is(err, ErrClosed) {
+		t.Errorf("a snapshot of it: %v", err)
+	}
+	must(t, os.MkdirAll(db.data(), 0o700)) // so that Badger comes to its end
+}
+
+func TestClosingEndsAlthoughSomebodyIsInside(t *testing.T) {
+	o := Options{Name: "test", InMemory: true, closeWithin: 50 * time.Millisecond}
+	db := mustOpen(t, o)
+	commit(t, db, func(b *Batch) { b.Set([]byte("k"), []byte("v")) })
+	for _, err := range snapshot(t, db).Range(nil, nil) {
+		must(t, err)
+		if err := db.Close(); !errors.Is(err, ErrStuck) {
+			t.Errorf("closed with %v", err)
+		}
+		return
+	}
+	t.Error("nothing was read")
 }

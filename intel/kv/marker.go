@@ -77,6 +77,9 @@ func (db *DB) doubt() (string, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return isNew, nil
 	}
+	if errors.Is(err, disk.ErrTooLong) {
+		return "its marker cannot be read", nil
+	}
 	if err != nil {
 		return "", err
 	}

@@ -48,7 +48,14 @@ type Options struct {
 
 	Logger  *zap.Logger           // nil: none
 	Metrics prometheus.Registerer // nil: none
+
+	closeWithin time.Duration // for tests; closeWithin if 0
 }
+
+// closeWithin is how long Close waits for what is under way and for Badger. What
+// is in memory, 32 MiB at most, takes a second or two to write; where it cannot
+// be written Badger tries again for ever.
+const closeWithin = 10 * time.Second
 
 func (o *Options) validate() error {
 	switch {
@@ -61,6 +68,9 @@ func (o *Options) validate() error {
 	}
 	if o.MinFree == 0 {
 		o.MinFree = DefaultMinFree
+	}
+	if o.closeWithin == 0 {
+		o.closeWithin = closeWithin
 	}
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
@@ -88,10 +98,11 @@ const (
 	perEntry      = 32 // bytes that an entry costs besides its key and value
 )
 
-// Bounds on keys and values, in bytes.
+// Bounds on keys and values, in bytes. Longer values would go to Badger's value
+// log, which is not used.
 const (
 	MaxKey   = 4 << 10
-	MaxValue = 256 << 10
+	MaxValue = 1<<20 - 1
 )
 
 // badgerOptions gives the options that were measured to be right for ten million
@@ -116,7 +127,7 @@ func badgerOptions(dir string, o Options) badger.Options {
 		// When a table is opened: a damaged block that is found later only makes
 		// Badger say that it does not know the key.
 		WithChecksumVerificationMode(options.OnTableRead).
-		WithValueThreshold(1 << 20). // beyond MaxValue: nothing goes to the value log
+		WithValueThreshold(MaxValue + 1). // nothing goes to the value log
 		WithValueLogFileSize(1 << 20)
 }
 

@@ -82,24 +82,28 @@ func (a *App) watchSpace(ctx context.Context) {
 	ticker := time.NewTicker(spaceEvery)
 	defer ticker.Stop()
 	for {
-		cfg := a.current()
-		free, err := a.o.FS.Free(string(cfg.State.Dir))
-		switch {
-		case err != nil:
-			a.log.Warn("free disk space is unknown", zap.Error(err))
-		case free < lastRoom(cfg):
-			a.trouble("disk", fmt.Sprintf("%d MiB are free under %s, less than half of state.min_free (%s): nothing is written, and mail gets the answer of policy.on_error", free>>20, cfg.State.Dir, cfg.State.MinFree))
-		case free < int64(cfg.State.MinFree):
-			a.trouble("disk", fmt.Sprintf("%d MiB are free under %s and state.min_free is %s: mail gets the answer of policy.on_error", free>>20, cfg.State.Dir, cfg.State.MinFree))
-		default:
-			a.relief("disk")
-		}
+		a.lookAtSpace()
 		a.watchBounds()
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 		}
+	}
+}
+
+func (a *App) lookAtSpace() {
+	cfg := a.current()
+	free, err := a.o.FS.Free(string(cfg.State.Dir))
+	switch {
+	case err != nil:
+		a.trouble("disk", fmt.Sprintf("how much is free under %s is not known, and mail gets the answer of policy.on_error: %v", cfg.State.Dir, err))
+	case free < lastRoom(cfg):
+		a.trouble("disk", fmt.Sprintf("%d MiB are free under %s, less than half of state.min_free (%s): nothing is written, and mail gets the answer of policy.on_error", free>>20, cfg.State.Dir, cfg.State.MinFree))
+	case free < int64(cfg.State.MinFree):
+		a.trouble("disk", fmt.Sprintf("%d MiB are free under %s and state.min_free is %s: mail gets the answer of policy.on_error", free>>20, cfg.State.Dir, cfg.State.MinFree))
+	default:
+		a.relief("disk")
 	}
 }
 
