@@ -231,6 +231,18 @@ func TestLoadReadsTheFileOfLocalDomains(t *testing.T) {
 	}
 }
 
+func TestAnEmptyFileIsNoWishForTheDefaults(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "weir.toml")
+	for _, text := range []string{"", "\n \n"} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Load(path); err == nil || !strings.Contains(err.Error(), "weir.toml:1:1: is empty; write") {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
 func TestLoadOfAMissingOrHugeFileSaysSo(t *testing.T) {
 	dir := t.TempDir()
 	if _, err := Load(filepath.Join(dir, "none.toml")); !errors.Is(err, os.ErrNotExist) {

@@ -25,6 +25,10 @@ func Load(path string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configuration file: %w", err)
 	}
+	if len(bytes.TrimSpace(data)) == 0 {
+		// What an editor or a failed copy leaves, and not a wish for the defaults.
+		return nil, Errors{{File: path, Line: 1, Column: 1, Problem: "is empty", Cure: "write what differs from the defaults, at least mail.local_domains; weir config sample prints all keys"}}
+	}
 	c, err := Parse(path, data)
 	if err != nil {
 		return nil, err

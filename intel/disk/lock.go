@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -31,15 +32,20 @@ func (e *LockedError) Error() string {
 type Lock struct{ f *os.File }
 
 // AcquireLock takes the lock that the file called path stands for, making the
-// file where it is missing, and writes this process's ID into it. It does not
-// wait: when another process, or this one, has the lock, the error is a
+// file where it is missing, and writes this process's ID into it. When another
+// process, or this one, still has the lock after a second, the error is a
 // *LockedError. The file stays when the lock is released.
 func AcquireLock(path string) (*Lock, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, noSpace(err)
 	}
-	if err := flock(f); err != nil {
+	err = flock(f)
+	for i := 0; i < lockTries && errors.Is(err, unix.EWOULDBLOCK); i++ {
+		time.Sleep(lockPause)
+		err = flock(f)
+	}
+	if err != nil {
 		holder := &LockedError{Path: path, PID: readPID(f)}
 		_ = f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
@@ -53,6 +59,13 @@ func AcquireLock(path string) (*Lock, error) {
 	}
 	return &Lock{f}, nil
 }
+
+// A process that was killed holds its lock until the kernel has taken it down,
+// which may be after whoever starts the next one knows that it is dead.
+const (
+	lockTries = 20
+	lockPause = 50 * time.Millisecond
+)
 
 // Release gives the lock up.
 func (l *Lock) Release() error { return l.f.Close() }

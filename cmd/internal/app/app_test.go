@@ -557,6 +557,27 @@ func TestADamagedBackupIsNotRestored(t *testing.T) {
 	}
 }
 
+func TestAStateFolderThatIsGoneNeedsAPerson(t *testing.T) {
+	s := newSite(t, "")
+	s.start()
+	state := filepath.Join(s.dir, "state")
+	move := func(from, to string) {
+		t.Helper()
+		if err := os.Rename(from, to); err != nil {
+			t.Fatal(err)
+		}
+		s.app.lookAtSpace()
+	}
+	move(state, state+"~")
+	if all := s.app.health.list(); len(all) != 1 || all[0].What != "disk" || !strings.Contains(all[0].Text, "not known") {
+		t.Errorf("%+v", all)
+	}
+	move(state+"~", state)
+	if all := s.app.health.list(); len(all) != 0 {
+		t.Errorf("when it is there again: %+v", all)
+	}
+}
+
 func TestStoppingEndsAlthoughSomethingDoesNot(t *testing.T) {
 	s := newSite(t, "")
 	s.start()
