@@ -13,6 +13,7 @@ type reader struct {
 	b      []byte
 	raw    bool // b is Message.Raw
 	levels []level
+	stray  bool // next passed over a line that looks like a delimiter
 }
 
 // level is a multipart that is open. It has several boundaries where its
@@ -47,11 +48,37 @@ func (r *reader) next(pos int) delim {
 			if d, ok := r.delimAt(pos); ok {
 				return d
 			}
+			r.stray = r.stray || r.strayAt(pos)
 		}
 		pos++
 	}
 	return r.end()
 }
+
+// strayAt reports whether the line at pos, which begins with a dash, looks like a
+// delimiter, since a part's header follows it: who reads a boundary parameter
+// otherwise than we may see one.
+func (r *reader) strayAt(pos int) bool {
+	if pos+1 == len(r.b) || r.b[pos+1] != '-' {
+		return false
+	}
+	for range maxStrayFields {
+		pos = nextLine(r.b, pos)
+		end, _ := lineEnd(r.b, pos)
+		line := r.b[pos:end]
+		if hasPrefixFold(line, "Content-") {
+			return true
+		}
+		if _, ok := fieldName(line); !ok && (isBlankLine(line) || !isSpace(line[0])) {
+			return false
+		}
+	}
+	return false
+}
+
+// maxStrayFields is how many lines of a header are looked at to see that it is
+// that of a part.
+const maxStrayFields = 8
 
 // nextHard is next, but passes over soft delimiters.
 func (r *reader) nextHard(pos int) delim {

@@ -1,8 +1,6 @@
 package message
 
 import (
-	"bytes"
-	"html"
 	"strings"
 
 	"github.com/weirmail/weir/filter/message/links"
@@ -134,24 +132,12 @@ func (s *state) linksIn(text []byte, isHTML bool, place string, exact bool) {
 	links.Text(text, opts, s.emit)
 }
 
-// relations gives the targets that an Office document's relationship part
-// points to outside of the document: links, and what is loaded on opening.
-func (s *state) relations(xml []byte, path string) {
-	const attribute = "Target="
-	for {
-		i := bytes.Index(xml, []byte(attribute))
-		if i < 0 || i+len(attribute) == len(xml) {
-			return
-		}
-		quote := xml[i+len(attribute)]
-		xml = xml[i+len(attribute)+1:]
-		end := bytes.IndexByte(xml, quote)
-		if end < 0 {
-			return
-		}
-		if target := xml[:end]; bytes.IndexByte(target, ':') >= 0 {
-			s.linksIn([]byte(html.UnescapeString(string(target))), false, path+"/Relationship@Target", true)
-		}
-		xml = xml[end:]
+// pageLinks looks for links in a page, those included that are relative to
+// where the part says that the page was.
+func (s *state) pageLinks(page []byte, c *content, place string) {
+	if len(page) == 0 {
+		return
 	}
+	s.urls.place, s.urls.exact = place, false
+	links.HTML(page, links.Options{URLBytes: s.limits.URLBytes, Base: c.base}, s.emit)
 }

@@ -14,6 +14,19 @@ const maxBoundary = 16 << 10
 // understood in several.
 const maxReadings = 4
 
+// appendReading appends what a field can be understood as, unless it is there.
+// Of too many it keeps the first ones and the last: those are what clients take.
+func appendReading(all []string, one string) []string {
+	switch {
+	case slices.Contains(all, one):
+	case len(all) < maxReadings:
+		all = append(all, one)
+	default:
+		all[maxReadings-1] = one
+	}
+	return all
+}
+
 // content is what a part's fields say about its body.
 type content struct {
 	kind       string   // the type that the body is read as
@@ -28,6 +41,7 @@ type content struct {
 	delSp      bool                // text/plain; format=flowed; delsp=yes
 	raw        bool                // it holds parts that were not opened
 	names      []string
+	base       string // what relative links go by (RFC 2557 section 5)
 }
 
 // readContent reads the MIME fields of a part's header. They are looked at
@@ -40,6 +54,7 @@ func (s *state) readContent(h Header, in *nest, p *Part) content {
 	for i := range h.fields {
 		f := h.At(i)
 		if len(f.Name) < len("Content-ID") || !strings.EqualFold(f.Name[:8], "Content-") {
+			s.fieldLinks(f, in)
 			continue
 		}
 		switch {
@@ -60,6 +75,8 @@ func (s *state) readContent(h Header, in *nest, p *Part) content {
 			dispositionParams = append(dispositionParams, ps...)
 		case strings.EqualFold(f.Name, "Content-ID") && p.ContentID == "":
 			p.ContentID = strings.Trim(f.Unfolded(), "<> \t")
+		case strings.EqualFold(f.Name, "Content-Base"), strings.EqualFold(f.Name, "Content-Location") && c.base == "":
+			c.base = strings.Trim(f.Unfolded(), `<>" `+"\t")
 		}
 	}
 	if types > 1 && len(c.types) > 1 {
@@ -69,13 +86,11 @@ func (s *state) readContent(h Header, in *nest, p *Part) content {
 		s.defect(DefectEncodingConflict, in.field("Content-Transfer-Encoding"), c.encoding)
 	}
 	c.decideType(in.inDigest)
-	c.charsets = typeParams.get("charset")
-	for i, label := range c.charsets {
-		c.charsets[i] = strings.ToLower(label)
+	for _, label := range typeParams.get("charset") {
+		c.charsets = appendReading(c.charsets, strings.ToLower(label))
 	}
-	c.charsets = slices.Compact(c.charsets)
-	if len(c.charsets) > maxReadings {
-		c.charsets = c.charsets[:maxReadings]
+	if c.kind == "message/external-body" {
+		s.urlParameter(typeParams, in.field("Content-Type"))
 	}
 	c.boundaries = s.readBoundaries(&c, typeParams, in)
 	c.delSp = slices.Contains(typeParams.get("delsp"), "yes")
@@ -100,17 +115,22 @@ func (s *state) contentType(c *content, f Field, in *nest) params {
 	text := f.Unfolded()
 	value, ps, malformed := cutParams(text)
 	major, minor, _ := strings.Cut(value, "/")
-	if major == "" || minor == "" {
+	bad := major == "" || minor == "" || strings.ContainsAny(value, "=?@<>[]")
+	if bad {
 		s.defect(DefectTypeMalformed, in.field("Content-Type"), excerpt(text))
 		value = typePlain
 		if major == "multipart" {
 			value = "multipart/mixed"
 		}
 	}
-	if !slices.Contains(c.types, value) && len(c.types) < maxReadings {
-		c.types = append(c.types, value)
+	c.types = appendReading(c.types, value)
+	if bad && value == typePlain { // who guesses better than we may see a page
+		c.types = appendReading(c.types, typeHTML)
 	}
 	if malformed {
+		if isMarkup(value) { // who gives up on the field sees plain text
+			c.types = appendReading(c.types, typePlain)
+		}
 		s.defect(DefectParameters, in.field("Content-Type"), excerpt(text))
 	}
 	return ps
@@ -225,9 +245,7 @@ func boundariesOf(ps params) []string {
 			if len(b) > maxBoundary {
 				b = b[:maxBoundary]
 			}
-			if !slices.Contains(all, b) && len(all) < maxReadings {
-				all = append(all, b)
-			}
+			all = appendReading(all, b)
 		}
 	}
 	return all

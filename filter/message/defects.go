@@ -33,6 +33,7 @@ const (
 	DefectBoundaryConflict  = "boundary-conflict"
 	DefectBoundaryUnseen    = "boundary-unseen"
 	DefectBoundaryJunk      = "boundary-junk"
+	DefectBoundaryStray     = "boundary-stray"
 	DefectUnclosed          = "multipart-unclosed"
 	DefectPartAfterEnd      = "part-after-end"
 	DefectEpilogue          = "epilogue"
@@ -98,7 +99,7 @@ func Defects() []DefectKind {
 		{DefectBareLF, "Some lines end with LF alone, though others end with CR LF."},
 		{DefectNUL, "There are NUL bytes; text is searched for links with and without them."},
 		{DefectLongLine, "A line is longer than the 998 bytes that RFC 5322 allows."},
-		{DefectTypeMalformed, "A Content-Type cannot be read; the part is taken for plain text."},
+		{DefectTypeMalformed, "A Content-Type cannot be read; the part is taken for plain text, and searched for links as HTML besides."},
 		{DefectTypeConflict, "A part has several Content-Types; it is read as the one that can hold most."},
 		{DefectParameters, "The parameters of a MIME field are malformed."},
 		{DefectEncodingUnknown, "A Content-Transfer-Encoding is not known; the part is taken as it is, and read as base64 or quoted-printable besides where it looks so."},
@@ -110,6 +111,7 @@ func Defects() []DefectKind {
 		{DefectBoundaryConflict, "A multipart has several boundaries, or one that can be read in several ways; each delimits parts."},
 		{DefectBoundaryUnseen, "The boundary of a multipart does not occur in it."},
 		{DefectBoundaryJunk, "Something follows the boundary in a delimiter, which is text to some readers; the part before is read both ways."},
+		{DefectBoundaryStray, "A part holds what looks like a further part of a multipart, but has none of the boundaries that were read; links in it are found under the place raw."},
 		{DefectUnclosed, "A multipart has no closing delimiter."},
 		{DefectPartAfterEnd, "Parts follow the closing delimiter of a multipart; they are read."},
 		{DefectEpilogue, "Text follows the closing delimiter of a multipart; links in it are found under the place raw."},
@@ -128,7 +130,7 @@ func Defects() []DefectKind {
 		{DefectNameLong, "A file name is longer than 1024 bytes; its end was kept."},
 		{DefectArchiveEncrypted, "A file in an archive is encrypted; it has no digest."},
 		{DefectArchiveDamaged, "An archive, or a file in it, cannot be unpacked whole."},
-		{DefectArchiveDirectory, "A zip has no usable directory; its files were found one by one."},
+		{DefectArchiveDirectory, "A zip has no usable directory, and its files were found one by one; or a tar breaks off."},
 		{DefectArchiveHidden, "A zip holds a file that its directory does not list."},
 		{DefectArchiveMismatch, "A zip says different things about a file in two places; it is read by both."},
 		{DefectArchiveMethod, "A file in an archive is packed by a method that is not known here; it has no digest."},

@@ -15,6 +15,7 @@ const (
 	typeHTML    = "text/html"
 	typeSVG     = "image/svg+xml"
 	typeMessage = "message/rfc822"
+	typePartial = "message/partial"
 	typeBinary  = "application/octet-stream"
 )
 

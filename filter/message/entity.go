@@ -116,7 +116,12 @@ func (r *reader) entity(start int, in nest) delim {
 	case c.message:
 		d = r.attached(i, h.body, &c)
 	default:
+		r.stray = false
 		d = r.next(h.body)
+		if r.stray {
+			r.defect(DefectBoundaryStray, path, "")
+			c.raw = true
+		}
 		r.leaf(i, h.body, r.contentEnd(h.body, d), &c)
 		r.softly(i, h.body, d, &c)
 	}
@@ -383,12 +388,19 @@ func singleFields() [13]string {
 	}
 }
 
-// messageHeader looks at the fields that people see and for links in the subject.
+// fieldUnsubscribe is the field of RFC 2369 that mail clients show.
+const fieldUnsubscribe = "List-Unsubscribe"
+
+// messageHeader looks at the fields that people see, and for links in those that
+// can have some.
 func (r *reader) messageHeader(h Header, in *nest) {
 	names := singleFields()
 	var seen [len(names)]bool
 	for i := range h.fields {
 		f := h.At(i)
+		if strings.EqualFold(f.Name, fieldUnsubscribe) { // clients make a button of it
+			r.headerLinks(withoutSpace(f.Unfolded()), in.field(fieldUnsubscribe))
+		}
 		for n, name := range names {
 			if len(f.Name) != len(name) || !strings.EqualFold(f.Name, name) {
 				continue
@@ -410,8 +422,7 @@ func (r *reader) messageHeader(h Header, in *nest) {
 func (r *reader) subject(f Field, in *nest) {
 	text, flaw := decodeWords(f.Unfolded())
 	r.wordDefects(flaw, "Subject", in)
-	place := in.field("Subject")
-	r.linksIn(r.within(&r.textLeft, []byte(text), place), false, place, true)
+	r.headerLinks(text, in.field("Subject"))
 }
 
 func (r *reader) originator(f Field, name string, in *nest) {

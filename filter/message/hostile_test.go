@@ -2,6 +2,7 @@ package message
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"runtime"
 	"slices"
@@ -19,8 +20,9 @@ func hasLink(m *Message) bool {
 }
 
 const (
-	evilHTML = `<p>Pay <a href="` + evil + `">here</a></p>`
-	evilText = "Pay here: " + evil + "\n"
+	evilHTML  = `<p>Pay <a href="` + evil + `">here</a></p>`
+	codedHTML = `<p>Pay <a href="http:&#x2f;/evil.example/pay">here</a></p>` // a link to who reads it as HTML only
+	evilText  = "Pay here: " + evil + "\n"
 )
 
 func utf16le(text string) string {
@@ -128,6 +130,43 @@ func TestNoBrokenMessageHidesALink(t *testing.T) {
 		{"inside of a message file", inMixed("Content-Type: application/octet-stream; name=phish_alert_sp2_2.0.0.0.eml\nContent-Transfer-Encoding: base64\n\n" + b64("Content-Type: text/html\nContent-Transfer-Encoding: base64\n\n"+base64HTML)), ""},
 		{"a part that stands for another", inMixed("Content-Type: message/external-body; access-type=URL; URL=\"x\"\n\nContent-Type: text/html\n\n" + evilText), ""},
 		{"a signed message", "Content-Type: multipart/signed; boundary=b\n\n--b\nContent-Type: multipart/mixed; boundary=c\n\n--c\nContent-Type: text/html\nContent-Transfer-Encoding: base64\n\n" + base64HTML + "\n--c--\n\n--b\nContent-Type: application/pgp-signature\n\nx\n--b--\n", ""},
+
+		// What other parsers read otherwise than we do.
+		{"a type in an encoded word", inMixed("Content-Type: =?us-ascii?Q?text/html?=\n\nx" + codedHTML), DefectTypeMalformed},
+		{"a type behind a semicolon", inMixed("Content-Type: ;text/html\n\nx" + codedHTML), DefectTypeMalformed},
+		{"HTML that is plain text to who cannot read its type", "Content-Type: text/html x\n\n<p title=\"" + evil + "\">", DefectParameters},
+		{"five types", inMixed("Content-Type: a/a\nContent-Type: a/b\nContent-Type: a/c\nContent-Type: a/d\nContent-Type: text/html\n\nx" + codedHTML), DefectTypeConflict},
+		{"HTML of AMP", inMixed("Content-Type: text/x-amp-html\n\nx" + codedHTML), ""},
+		{"any XML", inMixed("Content-Type: application/atom+xml\n\nx" + codedHTML), ""},
+		{"HTML by another of its names", inMixed("Content-Type: application/octet-stream; name=a.html\nContent-Disposition: attachment; filename=a.bin\n\nx" + codedHTML), DefectNameConflict},
+		{"a boundary parameter folded with a tab", "Content-Type: multipart/mixed; boundary=\"a\n\tb\"\n\n--a\tb\n\nhello\n--a b\nContent-Type: text/html\nContent-Transfer-Encoding: base64\n\n" + base64HTML + "\n--a b--\n", DefectBoundaryStray},
+		{"a boundary parameter with percent signs", "Content-Type: multipart/mixed; boundary=\"a%62\"\n\n--a%62\n\nhello\n--ab\nX: y\n  z\nContent-Type: text/html\nContent-Transfer-Encoding: base64\n\n" + base64HTML + "\n--ab--\n--a%62--\n", DefectBoundaryStray},
+		{"a boundary parameter in other letters", "Content-Type: multipart/mixed; boundary=aB\n\n--aB\n\nhello\n--AB\nContent-Type: text/html\nContent-Transfer-Encoding: base64\n\n" + base64HTML + "\n--AB--\n", DefectBoundaryStray},
+		{"a boundary parameter in single quotes", "Content-Type: multipart/mixed; boundary='a'\n\n--'a'\n\nhello\n--a\nContent-Type: text/html\nContent-Transfer-Encoding: base64\n\n" + base64HTML + "\n--a--\n--'a'--\n", DefectBoundaryStray},
+		{"a boundary parameter whose name is in quotes", "Content-Type: multipart/mixed; \"boundary\"=a; boundary=b\n\n--b\n\nhello\n--a\nContent-Type: text/html\nContent-Transfer-Encoding: base64\n\n" + base64HTML + "\n--a--\n--b--\n", DefectBoundaryStray},
+		{"five boundary parameters", "Content-Type: multipart/mixed; boundary=a; boundary=b; boundary=c; boundary=d; boundary=e\n\n--a\n\nhello\n--e\nContent-Type: text/html\nContent-Transfer-Encoding: base64\n\n" + base64HTML + "\n--e--\n", DefectBoundaryConflict},
+		{"five charsets", inMixed("Content-Type: text/plain; charset=a; charset=b; charset=c; charset=d; charset=utf-7\n\nhttp://evil.ex+AGEAbQ-ple/p+AGEAeQ-"), ""},
+		{"a charset in the page", inMixed("Content-Type: text/html\n\n<meta http-equiv=content-type content=\"text/html; CHARSET = utf-7\"><a href=\"+AGgAdAB0AHA-://evil.example/pay\">"), ""},
+		{"escapes of ISO 2022 without a charset", inMixed("Content-Type: text/html\n\n<a href=\"ht\x1b(Btp://ev\x1b(Bil.example/pay\">x</a>"), ""},
+		{"relative to Content-Base", inMixed("Content-Base: http://evil.example/\nContent-Type: text/html\n\n<a href=\"pay\">x</a>"), ""},
+		{"relative to Content-Location", inMixed("Content-Location: \"http://evil.example/x\"\nContent-Type: text/html\n\n<a href=\"pay\">x</a>"), ""},
+		{"in what a part stands for", inMixed("Content-Type: message/external-body; access-type=URL; URL=\"http://evil.exa\n mple/pay\"\n\nContent-Type: text/html\n\n"), ""},
+		{"in what Thunderbird opens for a part", inMixed("Content-Type: application/pdf; name=x.pdf\nX-Mozilla-Cloud-Part: cloudFile; url=http://evil.example/pay;provider=x\n\n"), ""},
+		{"in what Thunderbird opens for a detached part", inMixed("Content-Type: application/pdf; name=x.pdf\nx-mozilla-external-attachment-url: http://evil.example/pay\n\n"), ""},
+		{"of the button to unsubscribe", "List-Unsubscribe: <mailto:x@y>,\n <http://evil.exa\n mple/pay>\n\nhello", ""},
+		{"a calendar that is only named so", inMixed("Content-Type: application/octet-stream; name=invite.ics\n\nBEGIN:VCALENDAR\nURL:http://evil.exa\n mple/pay\nEND:VCALENDAR"), ""},
+		{"a calendar with escapes", inMixed("Content-Type: text/calendar\n\nBEGIN:VCALENDAR\nDESCRIPTION:http://evil.example/pay\\nHello\nEND:VCALENDAR"), ""},
+		{"a calendar with a page", inMixed("Content-Type: text/calendar\n\nBEGIN:VCALENDAR\nX-ALT-DESC;FMTTYPE=text/html:<a href=\"http:&#x2f\\;/evil.exa\n mple/pay\">x</a>\nEND:VCALENDAR"), ""},
+		{"a fragment that is the whole message", inMixed("Content-Type: message/partial; id=x; number=1; total=1\n\nSubject: y\nContent-Type: text/html\n\n" + codedHTML), DefectPartial},
+		{"a fragment with base64", inMixed("Content-Type: message/partial; id=x; number=2; total=3\n\n" + base64HTML), DefectPartial},
+		{"a page in winmail.dat", attached("application/ms-tnef", "winmail.dat", tnef(tnefAttribute(0x00069003, tnefProperty(0x10130102, codedHTML)))), ""},
+		{"a file in winmail.dat", attached("application/octet-stream", "x.bin", tnef(tnefAttribute(0x00069002, "x")+tnefAttribute(0x00018010, "a.html\x00")+tnefAttribute(0x0006800F, "x"+codedHTML))), ""},
+		{"a message in winmail.dat", attached("application/ms-tnef", "winmail.dat", tnef(tnefAttribute(0x00069005, tnefProperty(0x3701000D, strings.Repeat("x", 16)+tnef(tnefAttribute(0x0002800C, "")+tnefAttribute(0x00069003, tnefProperty(0x10130102, codedHTML))))))), ""},
+		{"inside of a signature", attached("application/pkcs7-mime; smime-type=signed-data", "smime.p7m", signedData("Content-Type: text/html\n\nx"+codedHTML)), ""},
+		{"inside of a signature that is only named so", attached("application/octet-stream", "smime.p7m", signedData("Content-Type: text/html\nContent-Transfer-Encoding: base64\n\n"+base64HTML)), ""},
+		{"in a signed file", attached("application/octet-stream", "a.html.P7M", signedData("x"+codedHTML)), ""},
+		{"an Office document in UTF-16", attached("application/octet-stream", "a.docx", zipped(t, "word/_rels/document.xml.rels", "\xff\xfe"+utf16le(`<Relationship Target = "`+evil+`"/>`))), ""},
+		{"more ambiguous parts than are read twice", "Content-Type: multipart/mixed; boundary=b\n\n" + strings.Repeat("--b\nContent-Transfer-Encoding: 8bit, base64\n\nhello\n", 40) + "--b\nContent-Type: text/html\nContent-Transfer-Encoding: 8bit, base64\n\n" + base64HTML + "\n--b--\n", DefectReadingLimit},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -143,6 +182,28 @@ func TestNoBrokenMessageHidesALink(t *testing.T) {
 			}
 		})
 	}
+}
+
+// tnef makes what Outlook calls winmail.dat.
+func tnef(attributes string) string { return "\x78\x9f\x3e\x22\x01\x00" + attributes }
+
+func tnefAttribute(id uint32, value string) string {
+	head := binary.LittleEndian.AppendUint32([]byte{1}, id)
+	return string(binary.LittleEndian.AppendUint32(head, uint32(len(value)))) + value + "\x00\x00"
+}
+
+// signedData makes what S/MIME makes of a message that it signs with its content
+// inside, in BER without lengths.
+func signedData(content string) string {
+	return "\x30\x80\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02\xa0\x80\x30\x80\x02\x01\x01\x31\x00\x30\x80\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01\xa0\x80\x24\x80\x04\x82" +
+		string([]byte{byte(len(content) >> 8), byte(len(content))}) + content + strings.Repeat("\x00", 12)
+}
+
+// tnefProperty makes a list of one property, which has no fixed size.
+func tnefProperty(tag uint32, value string) string {
+	head := binary.LittleEndian.AppendUint32([]byte{1, 0, 0, 0}, tag)
+	head = binary.LittleEndian.AppendUint32(append(head, 1, 0, 0, 0), uint32(len(value)))
+	return string(head) + value + strings.Repeat("\x00", -len(value)&3)
 }
 
 func uuencode(text string) string {

@@ -32,11 +32,12 @@ func (r *reader) leaf(i, start, end int, c *content) {
 	flaws := r.decode(i, text, c.primary(), false, c)
 	r.transferDefects(flaws, c.primary(), path)
 	r.inOtherEncodings(i, text, flaws, c)
+	if c.kind == typePartial {
+		r.defect(DefectPartial, path, "")
+		c.raw = true
+	}
 	if c.raw {
 		r.rawScan(text)
-	}
-	if c.kind == "message/partial" {
-		r.defect(DefectPartial, path, "")
 	}
 }
 
@@ -75,6 +76,7 @@ func (s *state) mayReadAgain(i, size int) bool {
 // again reads part i, or more or less of it, in another way, as a part of its own.
 func (s *state) again(i int, text []byte, enc transfer.Encoding, stop bool, c *content) {
 	if !s.mayReadAgain(i, len(text)) {
+		s.rawScan(text)
 		return
 	}
 	s.readings--
@@ -117,7 +119,7 @@ func (s *state) read(i int, f flow, c *content, wantPrint bool) {
 		keep = s.keeper(f.size)
 		defer keep.close()
 	}
-	s.digest.reset(wantPrint)
+	s.digest.reset(wantPrint, s.lean && !p.File())
 	for block := first; block != nil; block = f.Next(s.block[:]) {
 		s.digest.write(block)
 		if keep != nil {

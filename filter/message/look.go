@@ -13,7 +13,7 @@ import (
 // view says what there is to look for in a part's content.
 type view struct {
 	html, plain bool // links
-	relations   bool // the links of an Office document
+	folded      bool // lines of a calendar or a card, which are folded and escaped
 	uu          bool // uuencoded files
 	message     bool
 	archive     archive.Kind
@@ -24,35 +24,52 @@ func (v *view) any() bool { return *v != view{} }
 // viewOf decides what to look for, by the declared types, the name and the
 // first bytes. Links are looked for in text of every kind, and in markup
 // whatever it is called, since who opens it sees a page. In archives, where
-// whole trees of documentation may lie, only markup and shortcuts are searched.
+// whole trees of documentation may lie, only markup, shortcuts and RTF are searched.
 func viewOf(p *Part, head []byte, c *content) view {
-	ext := extension(p.Name)
 	types := c.types
 	if len(types) == 0 {
 		types = []string{c.kind}
 	}
 	v := view{
-		html:      isMarkup(p.Detected) || isMarkupExtension(ext) || slices.ContainsFunc(types, isMarkup),
-		message:   ext == "eml" || ext == "mht" || ext == "mhtml" || p.Detected == typeMessage && (!p.Text || isMessageType(c.kind)),
-		relations: p.Archived && ext == "rels",
-		uu:        p.Text && c.kind == typePlain && !p.Alternate,
-		archive:   archive.Sniff(head),
+		html: isMarkup(p.Detected) || p.hasExtension(isMarkupExtension) || slices.ContainsFunc(types, isMarkup),
+		message: p.hasExtension(isMessageExtension) ||
+			p.Detected == typeMessage && (!p.Text || isMessageType(c.kind) || c.kind == typePartial),
+		folded:  isFolded(c.kind) || isFolded(p.Detected),
+		uu:      p.Text && c.kind == typePlain && !p.Alternate,
+		archive: archive.Sniff(head),
 	}
+	inClear := p.hasExtension(isPlainExtension)
 	if p.Archived {
-		v.plain = isShortcutExtension(ext)
+		v.plain = inClear
 	} else {
 		shown := p.Text && slices.ContainsFunc(types, func(t string) bool { return !isMarkup(t) })
-		v.plain = shown || !v.html && isTextType(p.Detected) || isShortcutExtension(ext)
+		v.plain = shown || !v.html && isTextType(p.Detected) || inClear || v.folded
 	}
-	if v.archive == archive.None && (strings.Contains(c.kind, "zip") || isZipExtension(ext)) {
+	if v.archive == archive.None && (strings.Contains(c.kind, "zip") || p.hasExtension(isZipExtension)) {
 		v.archive = archive.Zip // there may be something before it
 	}
 	return v
 }
 
+// hasExtension reports whether any of the names of p has an extension that is
+// such a one.
+func (p *Part) hasExtension(is func(string) bool) bool {
+	return is(extension(p.Name)) || slices.ContainsFunc(p.OtherNames, func(name string) bool { return is(extension(name)) })
+}
+
 func isMarkup(t string) bool {
 	switch t {
-	case typeHTML, typeSVG, "application/xhtml+xml", "text/xml", "application/xml", "text/enriched":
+	case typeHTML, "text/xml", "application/xml", "text/enriched", "text/x-amp-html":
+		return true
+	}
+	return strings.HasSuffix(t, "+xml") // SVG and XHTML among them
+}
+
+// isFolded reports whether content of type t has lines as RFC 5545 section 3.1
+// and RFC 6350 section 3.2 fold them.
+func isFolded(t string) bool {
+	switch t {
+	case "text/calendar", "text/vcard", "text/x-vcard", "text/x-vcalendar", "application/ics":
 		return true
 	}
 	return false
@@ -60,36 +77,31 @@ func isMarkup(t string) bool {
 
 func isMarkupExtension(ext string) bool {
 	switch ext {
-	case "htm", "html", "xhtml", "shtml", "xht", "svg", "hta":
+	case "htm", "html", "xhtml", "shtml", "xht", "svg", "hta", "xml", "xsl", "xslt", "rels": // the last one is Office's
 		return true
 	}
 	return false
 }
 
-func isShortcutExtension(ext string) bool {
+func isMessageExtension(ext string) bool { return ext == "eml" || ext == "mht" || ext == "mhtml" }
+
+// isPlainExtension reports whether links stand in the clear in files with this
+// extension that are no text: shortcuts, and documents in RTF.
+func isPlainExtension(ext string) bool {
 	switch ext {
-	case "url", "webloc", "website", "desktop", "lnk":
+	case "url", "webloc", "website", "desktop", "lnk", "rtf":
 		return true
 	}
 	return false
 }
 
-func isZipExtension(ext string) bool {
-	switch ext {
-	case "zip", "jar", "docx", "docm", "xlsx", "xlsm", "xlsb", "pptx", "pptm":
-		return true
-	}
-	return false
-}
+func isZipExtension(ext string) bool { return ext == "zip" || ext == "jar" || isOfficeExtension(ext) }
 
 // look looks into the content of part i.
 func (s *state) look(i int, content []byte, v view, c *content) {
 	path := s.parts[i].Path
 	if v.html || v.plain {
 		s.lookForLinks(content, v, c, path)
-	}
-	if v.relations {
-		s.relations(content, path)
 	}
 	if v.uu {
 		s.uuencoded(i, content)
@@ -147,6 +159,14 @@ func (s *state) lookForLinks(raw []byte, v view, c *content, path string) {
 	labels := c.charsets
 	if len(labels) == 0 {
 		labels = []string{""}
+		if bytes.IndexByte(raw, 0x1b) >= 0 { // browsers tell this one by its escapes
+			labels = append(labels, "iso-2022-jp")
+		}
+	}
+	if v.html {
+		if label := metaCharset(raw); charset.Opaque(label) {
+			labels = append(slices.Clip(labels), label)
+		}
 	}
 	opaque := charset.Marked(raw)
 	for _, label := range labels {
@@ -172,15 +192,19 @@ func (s *state) lookForLinks(raw []byte, v view, c *content, path string) {
 func (s *state) textLinks(text []byte, v view, c *content, path string) {
 	text = s.within(&s.textLeft, text, path)
 	if v.html {
-		s.linksIn(text, true, path, false)
+		s.pageLinks(text, c, path)
 	}
 	if !v.plain {
 		return
 	}
 	s.linksIn(text, false, path, false)
 	switch {
-	case c.kind == "text/calendar" || c.kind == "text/vcard" || c.kind == "text/x-vcard":
-		s.linksIn(unfoldLines(text), false, path, false)
+	case v.folded:
+		text = unescapeText(unfoldLines(text))
+		s.linksIn(text, false, path, false)
+		if bytes.IndexByte(text, '<') >= 0 { // X-ALT-DESC holds a page
+			s.linksIn(text, true, path, false)
+		}
 	case c.delSp:
 		s.linksIn(joinFlowed(text), false, path, false)
 	}
@@ -202,6 +226,31 @@ func unfoldLines(text []byte) []byte {
 		}
 		out = append(out, text[:i+1]...)
 		text = text[i+1:]
+	}
+}
+
+// unescapeText undoes the escapes of calendars and cards (RFC 5545 section
+// 3.3.11) that can stand beside a link.
+func unescapeText(text []byte) []byte {
+	return []byte(strings.NewReplacer(`\n`, "\n", `\N`, "\n", `\,`, ",", `\;`, ";", `\\`, `\`).Replace(string(text)))
+}
+
+// metaCharset gives the charset that a page says it has near its beginning,
+// where browsers look for it; empty where it says none.
+func metaCharset(page []byte) string {
+	const name = "charset"
+	for head := page[:min(len(page), 4096)]; ; {
+		i := bytes.IndexByte(head, '=')
+		if i < 0 {
+			return ""
+		}
+		before, after := bytes.TrimRight(head[:i], " \t\r\n"), bytes.TrimLeft(head[i+1:], " \t\r\n\"'")
+		if n := len(before) - len(name); n >= 0 && strings.EqualFold(string(before[n:]), name) {
+			if end := bytes.IndexAny(after, " \t\r\n\"';>/"); end >= 0 {
+				return string(after[:end])
+			}
+		}
+		head = head[i+1:]
 	}
 }
 

@@ -26,10 +26,17 @@
 //	PART                a part, by its number
 //	PART/header         the header of a part, or of the message that is attached
 //	                    as this part; PART/header/NAME a field of it
-//	PART/text           the text of a part
-//	PART/ELEMENT@ATTR   an attribute in HTML; see package links for this and for
-//	                    PART/css, PART/comment, PART/script
+//	PART/text           the text of a part, or between the tags of HTML
+//	PART/ELEMENT@ATTR   an attribute in HTML
+//	PART/css            a style sheet or a style attribute in HTML
+//	PART/script         a script in HTML, an event's attribute, a javascript: link
+//	PART/comment        a comment in HTML, a declaration, an instruction
+//	PART/tag            a broken tag in HTML, read as plain text
 //	raw                 bytes that no part explains
+//
+// Those of a link in a text may go on with /data, for what is in a data: link or
+// in srcdoc, and end with /wrapped, for a link that another link holds: the
+// target of "1/a@href" is "1/a@href/wrapped". Package links says more about them.
 //
 // A part's number is the one that IMAP gives it (RFC 9051 section 6.4.5): "1"
 // for a message without parts, "2.1" for the first part in the second. A

@@ -81,12 +81,17 @@ func (s *state) archive(i int, kind archive.Kind, data []byte) {
 // is not listed: every document has other bytes there, so that no digest of
 // them ever means anything, and there may be hundreds of files.
 func isOffice(p *Part) bool {
-	switch extension(p.Name) {
+	return isOfficeExtension(extension(p.Name)) ||
+		strings.HasPrefix(p.Detected, "application/vnd.openxmlformats-officedocument") ||
+		strings.HasPrefix(p.Detected, "application/vnd.oasis.opendocument")
+}
+
+func isOfficeExtension(ext string) bool {
+	switch ext {
 	case "docx", "docm", "dotx", "dotm", "xlsx", "xlsm", "xlsb", "pptx", "pptm", "ppsx", "odt", "ods", "odp":
 		return true
 	}
-	return strings.HasPrefix(p.Detected, "application/vnd.openxmlformats-officedocument") ||
-		strings.HasPrefix(p.Detected, "application/vnd.oasis.opendocument")
+	return false
 }
 
 // archived adds a file in the archive that is part i. It gives false if no
@@ -102,8 +107,8 @@ func (s *state) archived(i int, path string, kind archive.Kind, f *archive.File)
 	}
 	s.parts[i].Container = true
 	name, nameFlaws := cleanName(f.Name)
-	if name == "" && (kind == archive.Gzip || kind == archive.Bzip2) {
-		name = strings.TrimSuffix(s.parts[i].Name, "."+extension(s.parts[i].Name))
+	if name == "" {
+		name = s.nameWithin(i, kind)
 	}
 	p := Part{
 		Path: number, Type: typeBinary, Name: name, Parent: i, Depth: s.parts[i].Depth + 1,
@@ -132,6 +137,27 @@ func (s *state) archived(i int, path string, kind archive.Kind, f *archive.File)
 		}
 	}
 	return true
+}
+
+// nameWithin gives the name of the file without one that is in the archive of
+// this kind that is part i.
+func (s *state) nameWithin(i int, kind archive.Kind) string {
+	p := &s.parts[i]
+	name, ext := p.Name, extension(p.Name)
+	if ext != "" {
+		name = strings.TrimRight(name, ". ")
+		name = name[:len(name)-len(ext)-1]
+	}
+	switch kind {
+	case archive.Gzip, archive.Bzip2:
+		return name
+	case archive.CMS:
+		if ext != "p7m" || extension(name) == "" || strings.HasSuffix(p.Type, "pkcs7-mime") {
+			return "smime.eml" // what was signed is a message, or part of one
+		}
+		return name
+	}
+	return ""
 }
 
 // unpack reads the content of the archived file that is part j.

@@ -1,8 +1,8 @@
 // Package archive lists the files in an archive that a stranger sent: zip, tar,
-// gzip and bzip2. It trusts nothing that the archive says of itself: a broken
-// directory is replaced by what stands before each file, files that the
-// directory hides are listed too, and where two places of the archive disagree
-// about a file, both readings are given.
+// gzip, bzip2, TNEF (winmail.dat) and signed messages of S/MIME. It trusts
+// nothing that the archive says of itself: a broken directory is replaced by what
+// stands before each file, files that the directory hides are listed too, and
+// where two places of the archive disagree about a file, both readings are given.
 //
 // It bounds the number of files. How much comes out of each is for the caller
 // to bound, who takes the content block by block and may stop at any time.
@@ -25,13 +25,15 @@ import (
 // Kind is a format of archives.
 type Kind uint8
 
-// The kinds. Gzip and bzip2 hold one file each.
+// The kinds. Gzip, bzip2 and CMS hold one file each.
 const (
 	None  Kind = 0
 	Zip   Kind = 1
 	Gzip  Kind = 2
 	Bzip2 Kind = 3
 	Tar   Kind = 4
+	TNEF  Kind = 5 // Outlook's winmail.dat
+	CMS   Kind = 6 // what is signed with S/MIME, content and all
 )
 
 // Flaw says how an archive or a file in it was not as it should be; a set of bits.
@@ -39,7 +41,7 @@ type Flaw uint16
 
 // The flaws of an archive.
 const (
-	// FlawDirectory: there is no usable central directory; files were found by their local headers.
+	// FlawDirectory: a zip has no usable central directory; files were found by their local headers. Or a tar breaks off.
 	FlawDirectory Flaw = 1 << iota
 	// FlawPrefix: other bytes stand before the first file.
 	FlawPrefix
@@ -129,6 +131,10 @@ func Sniff(head []byte) Kind {
 		return Gzip
 	case len(head) >= 10 && bytes.HasPrefix(head, []byte("BZh")) && string(head[4:10]) == "1AY&SY":
 		return Bzip2
+	case bytes.HasPrefix(head, []byte(sigTNEF)):
+		return TNEF
+	case isCMS(head):
+		return CMS
 	case isTar(head):
 		return Tar
 	}
@@ -174,6 +180,12 @@ func Walk(kind Kind, data []byte, limit int, yield func(*File) bool) Flaw {
 		yield(&File{Index: 1, Slow: true, Packed: int64(len(data)), r: bzip2.NewReader(bytes.NewReader(data))})
 	case Tar:
 		return walkTar(data, limit, yield)
+	case TNEF:
+		w := tnefWalk{limit: limit, yield: yield}
+		w.walk(data)
+		return w.flaws
+	case CMS:
+		return walkCMS(data, yield)
 	}
 	return 0
 }
@@ -188,7 +200,8 @@ func walkTar(data []byte, limit int, yield func(*File) bool) Flaw {
 		if err != nil {
 			return FlawDirectory
 		}
-		if h.Typeflag != tar.TypeReg {
+		switch h.Typeflag { // all other entries are files to those who don't know their type
+		case tar.TypeLink, tar.TypeSymlink, tar.TypeChar, tar.TypeBlock, tar.TypeDir, tar.TypeFifo, tar.TypeXGlobalHeader:
 			continue
 		}
 		if n > limit {

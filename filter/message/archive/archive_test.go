@@ -130,6 +130,7 @@ func patch(t testing.TB, data []byte, n int, old string, offset int, new string)
 func TestZipIsListedHoweverItLies(t *testing.T) {
 	two := makeZip(t, member{"a.txt", "hello", methodDeflate}, member{"d/b.exe", "world", methodStore})
 	raw := rawZip(member{"a.txt", "hello", 0}, member{"b.exe", "world", 0})
+	inner := string(rawZip(member{"b.exe", "world", 0})[:localLen+len("b.exe"+"world")])
 	const both = "1 a.txt=hello; 2 b.exe=world"
 	tests := []struct {
 		name  string
@@ -164,6 +165,8 @@ func TestZipIsListedHoweverItLies(t *testing.T) {
 		{"an unknown method", patch(t, patch(t, raw, 0, sigLocal, 8, "\x61"), 0, sigCentral, 10, "\x61"), "1 a.txt= method; 2 b.exe=world", 0},
 		{"files that overlap", patch(t, raw, 1, sigCentral, 42, "\x00\x00\x00\x00"), "1 a.txt=hello; 2 b.exe=hello also a.txt mismatch damaged; 3 b.exe=world hidden", FlawOverlap},
 		{"too long and without its directory", patch(t, raw[:bytes.Index(raw, []byte(sigCentral))], 0, sigLocal, 18, "\xff\xff\xff\x7f"), both, FlawDirectory},
+		{"a second directory, with a comment that is too long", twoDirectories(7), "1 a.bin=" + inner + "; 2 b.exe=world hidden", FlawOverlap},
+		{"a second directory in a comment", twoDirectories(0), "1 b.exe=world; 2 a.bin=" + inner + " hidden", FlawOverlap},
 		{"a PC's name", rawZip(member{"\x81bung.txt", "x", 0}), "1 übung.txt=x", 0},
 		{"a damaged stream", patch(t, makeZip(t, member{"a", strings.Repeat("hello ", 50), methodDeflate}), 0, sigLocal, 31, "\xff\xff\xff"), "1 a= damaged", 0},
 	}
@@ -175,6 +178,21 @@ func TestZipIsListedHoweverItLies(t *testing.T) {
 			}
 		})
 	}
+}
+
+// twoDirectories gives a zip with a.bin in it, in which lies a file b.exe that a
+// second directory in the zip's comment lists. That says that its own comment has
+// so many bytes, of which there are none.
+func twoDirectories(comment uint16) []byte {
+	inner := rawZip(member{"b.exe", "world", 0})
+	at := bytes.Index(inner, []byte(sigCentral))
+	out := rawZip(member{"a.bin", string(inner[:at]), 0})
+	second := bytes.Clone(inner[at:])
+	binary.LittleEndian.PutUint16(out[len(out)-2:], uint16(len(second)))
+	binary.LittleEndian.PutUint32(second[42:], uint32(localLen+len("a.bin")))
+	binary.LittleEndian.PutUint32(second[len(second)-6:], uint32(len(out)))
+	binary.LittleEndian.PutUint16(second[len(second)-2:], comment)
+	return append(out, second...)
 }
 
 func TestTheUnicodePathIsASecondName(t *testing.T) {
@@ -200,6 +218,9 @@ func TestOtherArchivesAreListed(t *testing.T) {
 	tw := tar.NewWriter(&tarball)
 	for _, name := range []string{"a.txt", "d/", "d/b.exe"} {
 		h := &tar.Header{Name: name, Mode: 0o644, Size: 5}
+		if name == "d/b.exe" {
+			h.Typeflag = tar.TypeCont // a file to all programs
+		}
 		if strings.HasSuffix(name, "/") {
 			h.Typeflag, h.Size = tar.TypeDir, 0
 		}
@@ -281,10 +302,12 @@ func FuzzWalk(f *testing.F) {
 	f.Add(uint8(Zip), rawZip(member{"a.txt", "hello", 0}, member{"b.exe", "world", 0}))
 	f.Add(uint8(Tar), append([]byte("a"), make([]byte, 1023)...))
 	f.Add(uint8(Gzip), []byte("\x1f\x8b\x08"))
+	f.Add(uint8(CMS), []byte(signed("\x24\x80\x04\x02he\x24\x03\x04\x01l\x04\x01o\x00\x00")))
+	f.Add(uint8(TNEF), []byte(tnef(attribute(tnefTitle, "a"), attribute(tnefMessage, properties(variable(0x102, propRTF, packRTF(`{\rtf1 x}`)))))))
 	f.Fuzz(func(t *testing.T, kind uint8, data []byte) {
 		n, last := 0, 0
 		buf := make([]byte, 512)
-		Walk(Kind(kind%5), data, 50, func(f *File) bool {
+		Walk(Kind(kind%7), data, 50, func(f *File) bool {
 			n++
 			if f.Index != last+1 && (!f.Local || f.Index != last) {
 				t.Fatalf("file %d follows %d", f.Index, last)

@@ -60,23 +60,30 @@ type zipWalk struct {
 	limit int
 	yield func(*File) bool
 
-	flaws Flaw
-	base  int    // bytes before the archive that its offsets don't count
-	spans []span // of the listed files, then also of the directory
-	first int    // where the first file begins
-	n     int
-	stop  bool
+	flaws  Flaw
+	base   int    // bytes before the archive that its offsets don't count
+	others bool   // the directory is none that most programs go by
+	spans  []span // of the listed files
+	first  int    // where the first file begins
+	n      int
+	stop   bool
 	unpacker
 }
 
 func (z *zipWalk) walk() {
 	z.first = len(z.data)
-	start, end, ok := z.directory()
-	if ok {
-		z.central(start, end)
-	} else {
+	records := z.endRecords()
+	var directories []span
+	for i, at := range records {
+		start, end, ok := z.directory(at)
+		if ok && !slices.Contains(directories, span{start, end}) {
+			z.others = i > 0
+			z.central(start, end)
+			directories = append(directories, span{start, end})
+		}
+	}
+	if len(directories) == 0 {
 		z.flaws |= FlawDirectory
-		start, end = 0, 0
 	}
 	slices.SortFunc(z.spans, func(a, b span) int { return a.start - b.start })
 	covered := 0
@@ -86,18 +93,15 @@ func (z *zipWalk) walk() {
 		}
 		covered = max(covered, s.end)
 	}
-	z.gaps(span{start, end})
+	z.gaps(directories)
 	if z.first > 0 && z.n > 0 {
 		z.flaws |= FlawPrefix
 	}
 }
 
-// directory finds the central directory.
-func (z *zipWalk) directory() (start, end int, ok bool) {
-	at := z.endRecord()
-	if at < 0 {
-		return 0, 0, false
-	}
+// directory finds the central directory that the record at the offset at ends.
+func (z *zipWalk) directory(at int) (start, end int, ok bool) {
+	z.base = 0
 	rec := z.data[at:]
 	size, offset := uint64(le32(rec, 12)), uint64(le32(rec, 16))
 	end = at
@@ -133,20 +137,25 @@ func (z *zipWalk) directory() (start, end int, ok bool) {
 	return 0, 0, false
 }
 
-// endRecord finds the end of central directory record: the last one whose
-// comment reaches exactly to the end, else the last one; -1 for none.
-func (z *zipWalk) endRecord() int {
+// maxEnds bounds the end records that are believed.
+const maxEnds = 4
+
+// endRecords finds the end of central directory records that some program goes
+// by: the last ones whose comment reaches exactly to the end, and the last one
+// of all, whatever its comment. An honest zip has one; what we go by comes first.
+func (z *zipWalk) endRecords() []int {
 	first := max(0, len(z.data)-endLen-maxComment)
+	var exact []int
 	last := -1
-	for tail := z.data[first:]; ; {
+	for tail := z.data[first:]; len(exact) < maxEnds; {
 		i := bytes.LastIndex(tail, []byte(sigEnd))
 		if i < 0 {
-			return last
+			break
 		}
 		at := first + i
 		if at+endLen <= len(z.data) {
 			if at+endLen+int(le16(z.data[at:], 20)) == len(z.data) {
-				return at
+				exact = append(exact, at)
 			}
 			if last < 0 {
 				last = at
@@ -154,6 +163,10 @@ func (z *zipWalk) endRecord() int {
 		}
 		tail = tail[:i]
 	}
+	if last >= 0 && !slices.Contains(exact, last) {
+		exact = append(exact, last)
+	}
+	return exact
 }
 
 func (z *zipWalk) isEnd64(at int) bool {
@@ -197,6 +210,9 @@ func (z *zipWalk) listed(e *entry) {
 	}
 	f := File{Index: z.n, Encrypted: e.encrypted()}
 	f.Name, f.OtherName = e.names()
+	if z.others {
+		f.Flaws |= FlawHidden
+	}
 	at, l, start, ok := z.localAt(e.offset)
 	if !ok {
 		f.Flaws |= FlawDamaged
@@ -231,8 +247,8 @@ func (z *zipWalk) span(start, end int) {
 
 // gaps yields the files whose local headers lie where neither a listed file nor
 // the directory does.
-func (z *zipWalk) gaps(directory span) {
-	listed := append(z.spans, directory)
+func (z *zipWalk) gaps(directories []span) {
+	listed := append(z.spans, directories...)
 	slices.SortFunc(listed, func(a, b span) int { return a.start - b.start })
 	for pos := 0; !z.stop; {
 		i := bytes.Index(z.data[pos:], []byte(sigLocal))

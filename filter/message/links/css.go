@@ -27,9 +27,9 @@ func (h *htmlScanner) css(text []byte) {
 			end := stringEnd(text, i, c)
 			if value := text[i:end]; importing || hasScheme(value) {
 				h.reference(value, "css")
-			}
+				i = end + 1
+			} // else it is read on, since a quote in a comment, or one that was escaped, begins no string
 			importing = false
-			i = end + 1
 		case '@':
 			importing = len(text) >= i+6 && bytes.EqualFold(text[i:i+6], []byte("import"))
 		case ';', '}':
@@ -75,6 +75,14 @@ func hasScheme(text []byte) bool {
 	return len(text) > 6 && (bytes.EqualFold(text[:4], []byte("http")) || bytes.EqualFold(text[:4], []byte("ftp:")) || bytes.HasPrefix(text, []byte("//")))
 }
 
+// lineEndSize gives the size of the white space that text begins with: CR LF is one.
+func lineEndSize(text []byte) int {
+	if len(text) > 1 && text[0] == '\r' && text[1] == '\n' {
+		return 2
+	}
+	return 1
+}
+
 // unescapeCSS undoes escapes (CSS Syntax, "consume an escaped code point"),
 // with which url can be written \75 rl.
 func unescapeCSS(text []byte) []byte {
@@ -98,9 +106,10 @@ func unescapeCSS(text []byte) []byte {
 			out = utf8.AppendRune(out, rune(code))
 			i += digits - 1
 			if i+1 < len(text) && isSpace(text[i+1]) {
-				i++
+				i += lineEndSize(text[i+1:])
 			}
-		case text[i] == '\n': // an escaped line end is nothing
+		case text[i] == '\n', text[i] == '\r', text[i] == '\f': // an escaped line end is nothing
+			i += lineEndSize(text[i:]) - 1
 		default:
 			out = append(out, text[i])
 		}

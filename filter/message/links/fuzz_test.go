@@ -68,7 +68,7 @@ func plainLink(word string) bool {
 		rest, ok = strings.CutPrefix(word, "https://")
 	}
 	for i := range len(rest) {
-		if c := rest[i]; !isAlnum(c) && strings.IndexByte("/?=%-", c) < 0 && (c != '.' || i+1 == len(rest)) {
+		if c := rest[i]; !isAlnum(c) && strings.IndexByte("/=%-", c) < 0 && (c != '.' && c != '?' || i+1 == len(rest)) {
 			return false
 		}
 	}

@@ -26,7 +26,7 @@ type htmlScanner struct {
 	hidden bool   // in a comment
 
 	baseOnly bool     // only look for <base>
-	bases    []string // canonical; nil until they were looked for
+	ownBases []string // canonical, those from around it first; nil until they were looked for
 
 	visible []byte // text of the paragraph so far, decoded
 	decoded []byte // room for an attribute's value
@@ -159,9 +159,16 @@ func (h *htmlScanner) bogusComment(i int, r *region) int {
 		h.shown(h.text[i : i+1])
 		return i + 1
 	}
-	// A document type and an XML declaration name schemas, which nobody opens.
+	// A document type and an XML declaration name schemas, which nobody opens; the
+	// one may define entities that stand for links, other instructions name style sheets.
 	content := h.text[i+1 : end]
-	if content[0] != '?' && !bytes.EqualFold(content[:min(len(content), 8)], []byte("!doctype")) && !h.baseOnly {
+	switch {
+	case bytes.EqualFold(content[:min(len(content), 8)], []byte("!doctype")):
+		_, content, _ = bytes.Cut(content, []byte("["))
+	case bytes.HasPrefix(content, []byte("?xml")) && !bytes.HasPrefix(content, []byte("?xml-")):
+		content = nil
+	}
+	if !h.baseOnly {
 		h.words(content, h.place("comment"), schemeOnly)
 	}
 	return end + 1
@@ -207,23 +214,33 @@ func (h *htmlScanner) paragraph() {
 
 // baseList gives the bases of the document, wherever in it they stand.
 func (h *htmlScanner) baseList() []string {
-	if h.bases == nil {
-		scan := htmlScanner{finder: &finder{}, text: h.text, baseOnly: true, bases: []string{}}
+	if h.ownBases == nil {
+		scan := htmlScanner{finder: &finder{}, text: h.text, baseOnly: true, ownBases: append([]string{}, h.bases...)}
 		scan.region(0, len(scan.text), 0)
-		h.bases = scan.bases
+		h.ownBases = scan.ownBases
 		h.work += scan.work
 	}
-	return h.bases
+	return h.ownBases
 }
 
 // addBase takes in the href of a <base>.
 func (h *htmlScanner) addBase(href []byte) {
+	if base, ok := baseOf(href); ok && len(h.ownBases) < maxBases && !slices.Contains(h.ownBases, base) {
+		h.ownBases = append(h.ownBases, base)
+	}
+}
+
+// baseOf gives the canonical form of a base, without the end of a long one; false
+// if it is no absolute link.
+func baseOf(href []byte) (string, bool) {
 	text := string(cleanReference(href))
 	if strings.HasPrefix(text, "//") {
 		text = "https:" + text
 	}
 	v, err := intel.URL(text)
-	if err == nil && strings.Contains(text, ":") && len(h.bases) < maxBases && !slices.Contains(h.bases, v.String()) {
-		h.bases = append(h.bases, v.String())
+	base := v.String()
+	if len(base) > maxBase {
+		base = base[:strings.LastIndexByte(base[:maxBase], '/')+1]
 	}
+	return base, err == nil && strings.Contains(text, ":")
 }

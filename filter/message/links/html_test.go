@@ -55,7 +55,7 @@ func TestLinksInAttributes(t *testing.T) {
 		{"with escapes", `<a href="http://%61.example/%2e%2e/x">y</a>`, []string{"a@href http://a.example/x (y)"}},
 		{"without slashes", `<a href="https:a.example/x"><a href="http:/b.example"><a href="http:\\c.example\x">y</a>`, []string{"a@href https://a.example/x", "a@href http://b.example/", "a@href http://c.example/x (y)"}},
 		{"without a scheme", `<a href="//a.example/x"><a href="www.example.com/x"><a href="example.com/x"><a href="example.com:8080"><a href="\\a.example\x">y</a>`,
-			[]string{"a@href https://a.example/x", "a@href http://www.example.com/x", "a@href http://example.com/x", "a@href http://example.com:8080/", "a@href file://a.example/x (y)"}},
+			[]string{"a@href https://a.example/x", "a@href http://www.example.com/x", "a@href http://example.com/x", "a@href http://example.com:8080/", "a@href file://a.example/x (y)", "a@href https://a.example/x (y)"}},
 		{"relative without a base", `<a href="x.html"><a href="/x"><a href="../x"><a href="?x"><img src="logo.png"><a href="script.pl?x"><a href="example">y</a>`, []string{"a@href http://script.pl/?x"}},
 		{"that are none", `<a href="mailto:bob@example.com"><a href="tel:1"><img src="cid:x@example.com"><a href="about:blank"><a href="http://"><a href="http:///"><a href="{{url}}">y</a>`, nil},
 		{"after leftovers", `<a href="{{x}}http://a.example/x"><a href="3D&quot;http://b.example/x&quot;">y</a>`, []string{"a@href http://a.example/x", "a@href http://b.example/x"}},
@@ -102,11 +102,33 @@ func TestRelativeLinksGoByTheBaseWhereverItStands(t *testing.T) {
 		{"in a conditional comment", `<!--[if mso]><base href="http://a.example"><![endif]--><a href="x">y</a>`, []string{"base@href http://a.example/", "a@href http://a.example/x (y)"}},
 		{"of no use", `<base href="x/"><base target=_blank><base href="mailto:x@example.com"><a href="x">y</a>`, nil},
 		{"of the same scheme", `<base href="https://a.example/d/"><a href="https:x">y</a>`, []string{"base@href https://a.example/d/", "a@href https://x/ (y)", "a@href https://a.example/d/x (y)"}},
+		{"that some client does not know", `<base href="https://a.example/d/"><a href="www.example.com/x">y</a>`, []string{"base@href https://a.example/d/", "a@href https://a.example/d/www.example.com/x (y)", "a@href http://www.example.com/x (y)"}},
+		{"around a document within", `<base href="http://a.example/d/"><iframe srcdoc="<a href=x>y</a><base href=//b.example>"></iframe>`,
+			[]string{"base@href http://a.example/d/", "iframe@srcdoc/data http://a.example/d/x (y)", "iframe@srcdoc/data https://b.example/x (y)", "iframe@srcdoc/data http://b.example/", "iframe@srcdoc/data https://b.example/"}},
 		{"and a share", `<base href="https://a.example/d/"><a href="\\b.example\x">y</a>`, []string{"base@href https://a.example/d/", "a@href https://b.example/x (y)", "a@href file://b.example/x (y)"}},
 	})
 	all := collect(HTML, `<base href=http://1.example><base href=http://1.example/><base href=http://2.example><base href=http://3.example><base href=http://4.example><base href=http://5.example><img src=x>`)
 	if n := len(all) - 6; n != maxBases {
 		t.Errorf("resolved against %d bases, want %d", n, maxBases)
+	}
+}
+
+func TestRelativeLinksGoByWhatTheCallerSays(t *testing.T) {
+	for base, want := range map[string][]string{
+		"http://a.example/d/e": {"a@href http://a.example/d/x (y)"},
+		" //a.example":         {"a@href https://a.example/x (y)"},
+		"a.example/d/":         nil,
+		"cid:x@a.example":      nil,
+		"http://a.example/" + strings.Repeat("d/", 2000): {"a@href http://a.example/" + strings.Repeat("d/", (maxBase-len("http://a.example/"))/2) + "x (y)"},
+	} {
+		var all []Found
+		HTML([]byte(`<a href="x">y</a>`), Options{Base: base}, func(f Found) bool {
+			all = append(all, f)
+			return true
+		})
+		if got := places(all); !slices.Equal(got, want) {
+			t.Errorf("%.40s: got %.200q, want %.200q", base, got, want)
+		}
 	}
 }
 
@@ -170,7 +192,7 @@ func TestCommentsAndTheLike(t *testing.T) {
 		{"in each other", `<!-- <!-- --><a href=http://a.example>x</a> -->`, []string{"a@href http://a.example/ (x)"}},
 		{"not closed", `<!-- <a href=http://a.example>x</a>`, []string{"a@href http://a.example/ (x)"}},
 		{"swallowing nothing", `<!-- <a x="--><a href="http://a.example/">y</a>`, []string{"a@href http://a.example/ (y)"}},
-		{"bogus", `<!x http://a.example/><?x http://b.example/></ http://c.example/><!DOCTYPE html "http://d.example/"></><!><?>`, []string{"comment http://a.example/", "comment http://c.example/"}},
+		{"bogus", `<!x http://a.example/><?x http://b.example/><?xml x="http://e.example/"?></ http://c.example/><!DOCTYPE html "http://d.example/"></><!><?>`, []string{"comment http://a.example/", "comment http://b.example/", "comment http://c.example/"}},
 		{"CDATA", `<svg><![CDATA[ http://a.example/ ]]><a href=http://b.example>`, []string{"comment http://a.example/", "a@href http://b.example/"}},
 		{"not closed and bogus", `<!x <a href=http://a.example`, []string{"tag http://a.example/", "a@href http://a.example/"}},
 	})

@@ -1,6 +1,7 @@
 package links
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -16,6 +17,8 @@ var hostile = []string{
 	"[.]", "a[.]", "[.]a", "a(dot)", "a[at]", "a[at]b.com", "[:]//", "hxxp[:]//", "hxxp[://]a", "hxxp", "x:", "访", "访.", "a访.com", "http://a访", "。", "\u200b.", "\xff", "\xe8.",
 	"http://a.example/?u=http://", "http://a.example/?u=http://b.example/&", "/http://", "/http%3A%2F%2F", "=https%253A%252F%252F", "=aHR0c", "/aHR0cDovL2EuYi8", "http://a.example/http://%zz/", "/v3/__http://a.example__;", "__;*", "%25", "../", "\\",
 	"@import '", "url(", "url('", "'", `\75`, "\\", "\"http://", "javascript:", "data:text/html,", " ", "\n", "\x00",
+	"aHR0c", "aHR0c;", "aHR0cDovL2EuYi8;", `\x68`, `\u{`, `\u{68}`, "%u0068", "&#x68;", "=//a.com", "=//a.com&", "=%2f%2f", "/amp/s/a.com", "/%68ttp:", "=%68ttp://a.b/&", "=h%", "=%2568ttp",
+	"<animate values='//a;'>", "<a x:href=//a.com>", "<?xml-", "<!DOCTYPE [", "<a href=feed://a.com>", `<a href='x:\\y'>`, "<iframe srcdoc='<a href=x>'>", "<style>&</style>",
 }
 
 // workOf gives the bytes that an extraction from n bytes of the shape looks at.
@@ -42,6 +45,17 @@ func TestWorkGrowsNoFasterThanTheText(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+func TestALongBaseDoesNotMakeEachRelativeLinkLong(t *testing.T) {
+	var prefix strings.Builder
+	for i := range maxBases {
+		fmt.Fprintf(&prefix, "<base href=http://%d.example/%s/>", i, strings.Repeat("x/", 4000))
+	}
+	const n = 1 << 14
+	if work := workOf("<img src=x>", prefix.String(), n, true); work > 512*n {
+		t.Errorf("%d bytes looked at for %d", work, n+prefix.Len())
 	}
 }
 

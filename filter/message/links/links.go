@@ -12,10 +12,11 @@
 //	text               what the reader sees: plain text, or text between tags
 //	ELEMENT@ATTRIBUTE  an attribute in HTML: "a@href", "img@src", "form@action"
 //	css                a style sheet or a style attribute
-//	script             a script, a javascript: link or an event's attribute
-//	comment            a comment in HTML, and all that stands in it. What a
-//	                   conditional comment holds is shown to some readers and is
-//	                   therefore read like the rest.
+//	script             a script, a javascript: link or an event's attribute; as it
+//	                   stands, with its escapes undone, or in base64
+//	comment            a comment in HTML, and all that stands in it; a declaration,
+//	                   a processing instruction. What a conditional comment holds
+//	                   is shown to some readers and is therefore read like the rest.
 //	tag                a tag whose name or quotes are broken, read as plain text
 //
 // To these come /data, for what is in a data: link (or an iframe's srcdoc), and
@@ -40,9 +41,10 @@ type Found struct {
 	Cut   bool        // the link was longer than Raw. Value is that of the whole, as far as intel.MaxURL goes
 }
 
-// Options bounds an extraction. Zero fields take defaults.
+// Options says how to read a text. Zero fields take defaults.
 type Options struct {
-	URLBytes int // of one link as written; default and maximum intel.MaxURL
+	URLBytes int    // bounds one link as written; default and maximum intel.MaxURL
+	Base     string // what relative links in HTML go by, as a <base> would say; ignored if it is no absolute link
 }
 
 // Text finds the links in plain text in UTF-8: with a scheme, with www., bare
@@ -58,16 +60,22 @@ func Text(text []byte, opts Options, emit func(Found) bool) {
 // link in <a> is given when the element ends, one in text when the paragraph does.
 func HTML(text []byte, opts Options, emit func(Found) bool) {
 	f := newFinder(opts, emit)
+	if opts.Base != "" {
+		if base, ok := baseOf([]byte(opts.Base)); ok {
+			f.bases = []string{base}
+		}
+	}
 	f.html(text, "")
 }
 
 // finder is what all parts of one extraction share.
 type finder struct {
 	emit    func(Found) bool
-	max     int  // Options.URLBytes
-	stopped bool // emit said so
-	nested  int  // depth of documents in data: links
-	work    int  // bytes looked at, by which a test sees that time is linear
+	max     int      // Options.URLBytes
+	stopped bool     // emit said so
+	nested  int      // depth of documents in data: links
+	work    int      // bytes looked at, by which a test sees that time is linear
+	bases   []string // canonical; from around the document
 }
 
 func newFinder(opts Options, emit func(Found) bool) *finder {

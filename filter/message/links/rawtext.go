@@ -46,13 +46,17 @@ func (h *htmlScanner) content(element []byte, i int, r *region) int {
 	markup := next > i
 	switch {
 	case endTag == "</style":
+		// Within SVG, style is an element like others, and holds references and tags.
 		if !h.baseOnly {
 			h.css(h.text[i:end])
+			if bytes.IndexByte(h.text[i:end], '&') >= 0 {
+				h.css(h.decode(h.text[i:end]))
+			}
 		}
-		markup = markup && holdsTag(h.text[i:end]) // within SVG, where style is an element like others
+		markup = markup && holdsTag(h.text[i:end])
 	case endTag == "</script":
 		if !h.baseOnly {
-			h.words(h.text[i:end], h.place("script"), schemeOnly)
+			h.script(h.text[i:end])
 		}
 		markup = false
 	case r.depth == maxDepth:

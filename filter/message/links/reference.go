@@ -9,8 +9,9 @@ import (
 )
 
 const (
-	maxBases  = 4 // <base href> that relative links are resolved against
-	maxNested = 2 // documents within data: links within documents
+	maxBases  = 4   // <base href> that relative links are resolved against
+	maxBase   = 512 // bytes of one, since each relative link costs as many
+	maxNested = 2   // documents within data: links within documents
 )
 
 // resolved is a link as written and as it is meant.
@@ -59,14 +60,31 @@ func (h *htmlScanner) resolve(dst []resolved, value []byte, where string) []reso
 	case "data":
 		h.data(rest, where)
 	case "javascript", "vbscript":
-		h.words([]byte(percentDecoded(string(rest))), h.place("script"), schemeOnly)
+		h.script([]byte(percentDecoded(string(rest))))
 	default:
 		if intel.RefangScheme(scheme) != "" {
 			raw := string(text)
 			return append(dst, resolved{raw, intel.Refang(raw)})
 		}
-		// An application's own scheme, such as ms-word:ofe|u|https://…
-		h.words(rest, h.place(where), schemeOnly)
+		return h.ofApplication(dst, text, rest, where)
+	}
+	return dst
+}
+
+// ofApplication appends the links in a link with an application's own scheme:
+// those that stand in it (ms-word:ofe|u|https://…), a share's name
+// (search-ms:…location:\\server\share), or the host (feed://host/…).
+func (h *htmlScanner) ofApplication(dst []resolved, text, rest []byte, where string) []resolved {
+	plain := percentDecoded(string(rest))
+	h.words([]byte(plain), h.place(where), schemeOnly)
+	if share := strings.Index(plain, `\\`); share >= 0 {
+		raw, _, _ := strings.Cut(plain[share:], "&")
+		dst = append(dst, resolved{raw, raw})
+	}
+	if authority := bytes.TrimLeft(rest, `/`); len(rest)-len(authority) == 2 {
+		if meant, ok := bareReference(authority); ok {
+			dst = append(dst, resolved{string(text), meant})
+		}
 	}
 	return dst
 }
@@ -109,9 +127,9 @@ func isScheme(text []byte) bool {
 	return len(text) > 0 && len(text) <= 64
 }
 
-// relative resolves a reference without a scheme against each base. Without a
-// base only those are links that name a host all the same, as mail clients
-// mend what authors forgot.
+// relative resolves a reference without a scheme against each base. Those that
+// name a host all the same are links to it besides: mail clients mend what
+// authors forgot, and not all know bases.
 func (h *htmlScanner) relative(dst []resolved, text []byte, where string) []resolved {
 	raw := string(text)
 	bases := h.baseList()
@@ -119,18 +137,21 @@ func (h *htmlScanner) relative(dst []resolved, text []byte, where string) []reso
 		dst = append(dst, resolved{raw, resolveReference(base, raw)})
 	}
 	switch {
-	case strings.HasPrefix(raw, `\\`): // \\server\share: Outlook opens it
+	case strings.HasPrefix(raw, `\\`): // \\server\share: Outlook opens it, and to browsers it is //
 		dst = append(dst, resolved{raw, raw})
-	case len(bases) > 0:
-	case len(raw) > 2 && isSlash(raw[0]) && isSlash(raw[1]):
-		dst = append(dst, resolved{raw, "https:" + raw})
-	default:
-		meant, ok := bareReference(text)
-		if !ok {
-			h.words(text, h.place(where), schemeOnly) // a template's leftovers before the link
-			break
+		if len(bases) == 0 {
+			dst = append(dst, resolved{raw, "https:" + raw})
 		}
-		dst = append(dst, resolved{raw, meant})
+	case len(raw) > 2 && isSlash(raw[0]) && isSlash(raw[1]):
+		if len(bases) == 0 {
+			dst = append(dst, resolved{raw, "https:" + raw})
+		}
+	default:
+		if meant, ok := bareReference(text); ok {
+			dst = append(dst, resolved{raw, meant})
+		} else if len(bases) == 0 {
+			h.words(text, h.place(where), schemeOnly) // a template's leftovers before the link
+		}
 	}
 	return dst
 }
@@ -176,7 +197,8 @@ func (h *htmlScanner) data(rest []byte, where string) {
 	if bytes.HasSuffix(bytes.TrimSpace(kind), []byte("base64")) {
 		text = lenientBase64(text)
 	}
-	h.document([]byte(text), h.place(where)+"/data")
+	// Without its NULs, UTF-16 can be read.
+	h.document([]byte(strings.ReplaceAll(text, "\x00", "")), h.place(where)+"/data")
 }
 
 // document reports the links of an HTML document within this one.
@@ -184,9 +206,12 @@ func (h *htmlScanner) document(text []byte, where string) {
 	if h.nested >= maxNested {
 		return
 	}
+	around := h.bases
+	h.bases = h.baseList() // srcdoc goes by those around it
 	h.nested++
 	h.html(text, where)
 	h.nested--
+	h.bases = around
 }
 
 // lenientBase64 decodes either alphabet, without regard for padding or for

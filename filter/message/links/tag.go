@@ -47,7 +47,7 @@ func (h *htmlScanner) brokenTag(i, name, next int, odd bool) {
 		}
 	}
 	if odd && !h.baseOnly {
-		h.words(h.text[i:next], h.place("tag"), schemeOnly)
+		h.words(h.decode(h.text[i:next]), h.place("tag"), schemeOnly)
 	}
 }
 
@@ -148,12 +148,15 @@ func (h *htmlScanner) decode(value []byte) []byte {
 // attribute reports the links in one attribute.
 func (h *htmlScanner) attribute(element, name, value []byte) {
 	var room [16]byte
-	if len(name) > len(room) {
-		return
-	}
+	written := name
 	name = appendLower(room[:0], name)
-	if bytes.HasPrefix(name, []byte("on")) && !h.baseOnly {
-		h.words(h.decode(value), h.place("script"), schemeOnly)
+	switch {
+	case bytes.HasPrefix(name, []byte("on")) && !h.baseOnly:
+		h.script(h.decode(value))
+		return
+	case len(written) > 5 && bytes.EqualFold(written[len(written)-5:], []byte(":href")) && string(name) != "o:href":
+		name = append(name[:0], "xlink:href"...) // XML calls the prefix as it likes
+	case len(written) > len(room):
 		return
 	}
 	isBase := string(element) == "base" && string(name) == "href"
@@ -192,8 +195,6 @@ func (h *htmlScanner) attribute(element, name, value []byte) {
 		h.reference(h.decode(value), whereOf(element, "dynsrc"))
 	case "xlink:href":
 		h.reference(h.decode(value), whereOf(element, "xlink:href"))
-	case "o:href":
-		h.reference(h.decode(value), whereOf(element, "o:href"))
 	case "originalsrc": // what Outlook keeps of a link that Safe Links rewrote
 		h.reference(h.decode(value), whereOf(element, "originalsrc"))
 	case "ping":
@@ -204,8 +205,26 @@ func (h *htmlScanner) attribute(element, name, value []byte) {
 		h.sourceSet(h.decode(value), whereOf(element, "srcset"))
 	case "imagesrcset":
 		h.sourceSet(h.decode(value), whereOf(element, "imagesrcset"))
-	case "style":
+	case "o:href":
+		h.reference(h.decode(value), whereOf(element, "o:href"))
+	case "style", "fill", "stroke", "filter", "mask", "clip-path", "cursor": // the last ones are SVG's
 		h.css(h.decode(value))
+	case "values", "to", "from", "by": // what SVG's animations set an href to
+		for target := range bytes.SplitSeq(h.decode(value), []byte(";")) {
+			h.absolute(target, whereOf(element, string(name)))
+		}
+	case "value":
+		if string(element) == "param" {
+			h.absolute(h.decode(value), "param@value")
+		}
+	case "target": // what an Office document links to, or loads when it is opened
+		if bytes.HasSuffix(element, []byte("relationship")) {
+			if target := h.decode(value); bytes.ContainsAny(target, `:\`) {
+				h.reference(target, "relationship@target")
+			}
+		}
+	case "codebase":
+		h.absolute(h.decode(value), whereOf(element, "codebase"))
 	case "srcdoc":
 		h.document(bytes.Clone(h.decode(value)), h.place("iframe@srcdoc")+"/data")
 	case "content":
@@ -218,6 +237,13 @@ func (h *htmlScanner) attribute(element, name, value []byte) {
 			alt.show(h.decode(value))
 			h.anchor.alt = string(bytes.TrimRight(alt.text, " "))
 		}
+	}
+}
+
+// absolute is reference for attributes that hold other things as well.
+func (h *htmlScanner) absolute(value []byte, where string) {
+	if hasScheme(value) {
+		h.reference(value, where)
 	}
 }
 

@@ -32,6 +32,10 @@ func (f *finder) unwrap(link, where string, depth int) {
 	}
 	f.work += len(link)
 	rest = rest[start:]
+	if target, ok := strings.CutPrefix(rest, "/amp/s/"); ok { // a search engine's viewer
+		meant, _ := bareReference([]byte(target))
+		f.unwrapped(meant, where, depth)
+	}
 	for i := 0; i < len(rest); {
 		before, inner := rest[:i+1], rest[i+1:]
 		var meant string
@@ -42,13 +46,14 @@ func (f *finder) unwrap(link, where string, depth int) {
 		case isBase64Link(inner):
 			inner = inner[:base64Length(inner)]
 			meant = decodeBase64Link(inner)
+		case c == '=' && beginsHost(inner):
+			inner = parameter(inner)
+			meant, _ = bareReference([]byte(percentDecoded(inner))[2:])
 		case !beginsLink(inner):
 			i++
 			continue
 		case c == '=':
-			if end := strings.IndexAny(inner, "&#"); end >= 0 {
-				inner = inner[:end]
-			}
+			inner = parameter(inner)
 			meant = decodeLink(inner)
 		default:
 			// A link in the path reaches to the end, query and all. If it is none
@@ -85,36 +90,55 @@ func (f *finder) unwrapped(link, where string, depth int) bool {
 	return true
 }
 
+// parameter gives the value of the parameter that text begins with.
+func parameter(text string) string {
+	if end := strings.IndexAny(text, "&#"); end >= 0 {
+		return text[:end]
+	}
+	return text
+}
+
+// beginsHost reports that text begins with the two slashes before a host.
+func beginsHost(text string) bool {
+	return strings.HasPrefix(text, "//") || len(text) > 6 && strings.EqualFold(text[:6], "%2f%2f")
+}
+
 // beginsLink reports that text begins with http:// or https://, coded or not.
 // It looks at a bounded number of bytes.
 func beginsLink(text string) bool {
-	if len(text) < 8 || text[0]|0x20 != 'h' || !strings.EqualFold(text[:4], "http") {
+	if len(text) < 8 || text[0]|0x20 != 'h' && text[0] != '%' {
 		return false
 	}
-	head := decodeLink(text[:min(len(text), 32)])
+	head := decodeLink(text[:min(len(text), 64)])
 	_, slashes, _ := strings.Cut(head, ":")
 	return slashes != "" && (slashes[0] == '/' || slashes[0] == '\\')
 }
 
-// decodeLink gives the link that stands at the beginning of text, which begins
-// with "http": as it is, percent-encoded up to three times, as by rewriters
-// that wrap each other's links, or in the code of URL Defense, version 2. It is
-// empty if there is none.
+// decodeLink gives the link that stands at the beginning of text: as it is,
+// percent-encoded up to three times, as by rewriters that wrap each other's
+// links, or in the code of URL Defense, version 2. It is empty if there is none.
 func decodeLink(text string) string {
 	for range 4 {
-		colon := text[4:]
-		if colon != "" && colon[0]|0x20 == 's' {
-			colon = colon[1:]
+		colon := ""
+		if len(text) > 4 && strings.EqualFold(text[:4], "http") {
+			colon = text[4:]
+			if colon[0]|0x20 == 's' {
+				colon = colon[1:]
+			}
 		}
 		switch {
-		case strings.HasPrefix(colon, ":"):
+		case len(colon) > 1 && colon[0] == ':' && colon[1] != '%':
 			return text
 		case len(colon) >= 3 && strings.EqualFold(colon[:3], "-3a"):
 			text = urlDefense2.Replace(text)
-		case !strings.HasPrefix(colon, "%"):
+		case strings.IndexByte(text[:min(len(text), 64)], '%') < 0:
 			return ""
 		}
-		text = percentDecoded(text)
+		decoded := percentDecoded(text)
+		if len(decoded) == len(text) && colon == "" {
+			return ""
+		}
+		text = decoded
 	}
 	return ""
 }
@@ -122,10 +146,13 @@ func decodeLink(text string) string {
 // isBase64Link reports that text begins with "http" in base64. The a1 before it
 // is a search engine's.
 func isBase64Link(text string) bool {
-	return strings.HasPrefix(strings.TrimPrefix(text, "a1"), "aHR0c")
+	return strings.HasPrefix(strings.TrimPrefix(text, "a1"), base64HTTP)
 }
 
-func base64Length(text string) int {
+// base64HTTP is "http", and what of a p's last bits is the same before s and :, in base64.
+const base64HTTP = "aHR0c"
+
+func base64Length[T string | []byte](text T) int {
 	n := 0
 	for n < len(text) && (isAlnum(text[n]) || strings.IndexByte("+/-_", text[n]) >= 0) {
 		n++
