@@ -109,6 +109,7 @@ var owners = map[string][]string{
 	"github.com/dgraph-io/badger/":         {"intel/kv"},
 	"github.com/emersion/go-milter":        {"filter/milter/"},
 	"github.com/emersion/go-smtp":          {"quarantine/reinject"},
+	"github.com/emersion/go-imap/":         {"quarantine/mailbox/imap"},
 	"github.com/emersion/go-msgauth/":      {"filter/auth"},
 	"github.com/emersion/go-message/":      {"filter/message/", "filter/policy"},
 	"cel.dev/cel-go/":                      {"intel/rule"},

@@ -1,0 +1,221 @@
+// Package mailboxes runs the conformance suite of mailbox.Backend on the real
+// mailboxes of a Dovecot.
+package mailboxes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/weirmail/weir/cmd/internal/lab"
+	"github.com/weirmail/weir/quarantine/mailbox"
+	"github.com/weirmail/weir/quarantine/mailbox/imap"
+	"github.com/weirmail/weir/quarantine/mailbox/mailboxtest"
+	"github.com/weirmail/weir/quarantine/mailbox/maildir"
+)
+
+// probe is a user whose mailbox is there, and who is in no test.
+const probe = "probe@lab.test"
+
+// A master user logs in as USER*sidecar; quotas are in a file of their own.
+// Failed logins are not made to wait.
+const furtherConf = `
+auth_master_user_separator = *
+auth_failure_delay = 0
+passdb {
+  driver = passwd-file
+  args = %[1]s/master-users
+  master = yes
+  result_success = continue
+}
+service anvil {
+  unix_listener anvil-auth-penalty {
+    mode = 0
+  }
+}
+mail_plugins = $mail_plugins quota
+plugin {
+  quota = count:User quota
+  quota_vsizes = yes
+}
+namespace public {
+  type = public
+  separator = /
+  prefix = Public/
+  location = maildir:%[1]s/public
+  subscriptions = no
+}
+!include_try %[1]s/quota.conf
+`
+
+// site is a Dovecot with users for every test.
+type site struct {
+	*lab.Dovecot
+	dir  string
+	next int
+}
+
+func start(t testing.TB) *site {
+	l := lab.Start(t, lab.NeedDovecot)
+	users := []string{probe}
+	for i := range 60 {
+		users = append(users, user(i))
+	}
+	shared := filepath.Join(l.Dir(), "public")
+	if err := errors.Join(os.Mkdir(shared, 0o777), os.Chmod(shared, 0o777)); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(l.Dir(), "master-users"), "sidecar:{PLAIN}master-password\n")
+	d, err := l.Dovecot(lab.DovecotOptions{Users: users, Config: fmt.Sprintf(furtherConf, l.Dir())})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &site{Dovecot: d, dir: l.Dir()}
+}
+
+func write(t testing.TB, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func user(i int) string { return fmt.Sprintf("user%d@lab.test", i) }
+
+func (s *site) newUser(*testing.T) string {
+	s.next++
+	return user(s.next - 1)
+}
+
+func (s *site) quota(t *testing.T, kib int) {
+	text := ""
+	if kib > 0 {
+		text = fmt.Sprintf("plugin {\n  quota_rule = *:storage=%dK\n}\n", kib)
+	}
+	write(t, filepath.Join(s.dir, "quota.conf"), text)
+	if err := s.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(500 * time.Millisecond)
+}
+
+// noComplaints checks that Dovecot found nothing wrong with its mailboxes.
+func (s *site) noComplaints(t *testing.T) {
+	t.Helper()
+	log, err := os.ReadFile(s.LogPath())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(log)) {
+		if strings.Contains(line, "Error:") || strings.Contains(line, "Panic:") {
+			t.Errorf("Dovecot: %s", line)
+		}
+	}
+}
+
+func (s *site) imap(t testing.TB, change func(*imap.Options)) mailbox.Backend {
+	t.Helper()
+	o := imap.Options{
+		Address: s.IMAPAddr(), Security: imap.Plaintext, Method: imap.Login, Master: "sidecar", Probe: probe,
+		Secret: func(context.Context, string) (string, error) { return "master-password", nil },
+	}
+	if change != nil {
+		change(&o)
+	}
+	b, err := imap.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestIMAPDoesWhatABackendHasTo(t *testing.T) {
+	s := start(t)
+	mailboxtest.Suite(t, mailboxtest.Store{
+		Backend: s.imap(t, nil), IMAP: s.IMAPAddr(), LMTP: s.LMTPAddr(), Password: lab.Password,
+		NewUser: s.newUser, Stop: s.Stop, Start: s.Start, Quota: s.quota,
+	})
+	s.noComplaints(t)
+}
+
+func TestMaildirDoesWhatABackendHasTo(t *testing.T) {
+	s := start(t)
+	b, err := maildir.New(maildir.Options{Root: filepath.Join(filepath.Dir(s.ConfigPath()), "mail"), Layout: "%u/Maildir"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mailboxtest.Suite(t, mailboxtest.Store{
+		Backend: b, IMAP: s.IMAPAddr(), LMTP: s.LMTPAddr(), Password: lab.Password, NewUser: s.newUser, Exact: true,
+	})
+	s.noComplaints(t)
+}
+
+func TestMailThatOthersShareIsLeftToItsOwner(t *testing.T) {
+	s := start(t)
+	user := s.newUser(t)
+	client, err := mailboxtest.Login(s.IMAPAddr(), user, lab.Password)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	raw := []byte("Message-ID: <the-target@example.org>\r\n\r\nhello\r\n")
+	if _, err := client.Do("CREATE Public/board"); err != nil {
+		t.Fatal(err)
+	}
+	for _, folder := range []string{"Public/board", "INBOX"} {
+		if err := client.Append(folder, raw, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	account, err := s.imap(t, nil).Open(t.Context(), user)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = account.Close() }()
+	var folders []string
+	for c, err := range account.Find(t.Context(), mailbox.Target{MessageID: "the-target@example.org"}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		folders = append(folders, c.Folder)
+	}
+	if len(folders) != 1 || folders[0] != "INBOX" {
+		t.Errorf("found in %q", folders)
+	}
+}
+
+// A wrong password is not a mailbox that is not there, and a login as oneself by
+// AUTHENTICATE PLAIN works like that of a master user.
+func TestLoginsAreTakenAndRefusedAsTheyShould(t *testing.T) {
+	s := start(t)
+	for name, c := range map[string]struct {
+		change func(*imap.Options)
+		want   error
+	}{
+		"a master user": {func(*imap.Options) {}, nil},
+		"PLAIN":         {func(o *imap.Options) { o.Method = imap.Plain }, nil},
+		"a wrong password": {func(o *imap.Options) {
+			o.Secret = func(context.Context, string) (string, error) { return "wrong", nil }
+		}, mailbox.ErrRefused},
+		"no master": {func(o *imap.Options) { o.Master = "nobody" }, mailbox.ErrRefused},
+		"a user's own password": {func(o *imap.Options) {
+			o.Master = ""
+			o.Secret = func(context.Context, string) (string, error) { return lab.Password, nil }
+		}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, err := s.imap(t, c.change).Open(t.Context(), user(1))
+			if err == nil {
+				_ = a.Close()
+			}
+			if !errors.Is(err, c.want) || errors.Is(err, mailbox.ErrNoMailbox) {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+}
