@@ -157,7 +157,11 @@ func appendURL(dst []byte, text string) (canonical []byte, why string) {
 	if end := strings.IndexAny(authority, `/\?`); end >= 0 {
 		authority, rest = authority[:end], authority[end:]
 	}
-	authority = authority[strings.LastIndexByte(authority, '@')+1:]
+	if scheme == "file" { // \\server@SSL@port\share is how Windows names a server that it reaches by WebDAV
+		authority, _, _ = strings.Cut(authority, "@")
+	} else {
+		authority = authority[strings.LastIndexByte(authority, '@')+1:]
+	}
 	host, port, why := splitHostPort(authority)
 	if why != "" {
 		return nil, why

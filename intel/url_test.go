@@ -50,6 +50,7 @@ func TestAllSpellingsOfALinkHaveOneForm(t *testing.T) {
 		{"http://bank.example,login.example/", []string{"http://bank.example,login.example/"}},
 		{"http://1.2.3.4x/", []string{"http://1.2.3.4x/"}},
 		{"file://192.0.2.5/share/x", []string{"file://192.0.2.5/share/x", "file:////192.0.2.5/share/x", "file://///192.0.2.5/share/x", `\\192.0.2.5\share\x`}},
+		{"file://evil.example/pay", []string{`\\evil.example@80\pay`, `\\evil.example@SSL@443\pay`, "file://evil.example@SSL/pay"}},
 		{"smb://files.example/share", []string{"SMB://files.example:445/share"}},
 	}
 	for _, tt := range tests {

@@ -17,6 +17,7 @@ type view struct {
 	uu          bool // uuencoded files
 	message     bool
 	archive     archive.Kind
+	zip         bool // one behind something else
 }
 
 func (v *view) any() bool { return *v != view{} }
@@ -45,9 +46,9 @@ func viewOf(p *Part, head []byte, c *content) view {
 		shown := p.Text && slices.ContainsFunc(types, func(t string) bool { return !isMarkup(t) })
 		v.plain = shown || !v.html && isTextType(p.Detected) || inClear || v.folded
 	}
-	if v.archive == archive.None && (strings.Contains(c.kind, "zip") || p.hasExtension(isZipExtension)) {
-		v.archive = archive.Zip // there may be something before it
-	}
+	// Programs open a zip by its name and from its end, whatever stands before it,
+	// be it another archive.
+	v.zip = v.archive != archive.Zip && (strings.Contains(c.kind, "zip") || p.hasExtension(isZipExtension))
 	return v
 }
 
@@ -108,6 +109,9 @@ func (s *state) look(i int, content []byte, v view, c *content) {
 	}
 	if v.archive != archive.None {
 		s.archive(i, v.archive, content)
+	}
+	if v.zip {
+		s.archive(i, archive.Zip, content)
 	}
 	if v.message && !s.parts[i].Container {
 		s.messageFile(i, content)

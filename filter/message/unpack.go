@@ -54,14 +54,22 @@ func (s *state) archive(i int, kind archive.Kind, data []byte) {
 		s.defect(DefectDepthLimit, path, "")
 		return
 	}
+	// Where another archive stood before a zip, the numbers go on behind its files.
+	known, after := len(s.parts), 0
+	for n := range s.parts {
+		if s.parts[n].Parent == i {
+			after++
+		}
+	}
 	office := kind == archive.Zip && isOffice(&s.parts[i])
 	flaws := archive.Walk(kind, data, s.limits.ArchiveFiles, func(f *archive.File) bool {
 		if office && extension(f.Name) == "xml" {
 			return true
 		}
+		f.Index += after
 		return s.archived(i, path, kind, f)
 	})
-	if flaws&archive.FlawDirectory != 0 && !s.parts[i].Container && archive.Sniff(data) != kind {
+	if flaws&archive.FlawDirectory != 0 && len(s.parts) == known && archive.Sniff(data) != kind {
 		return // it was called a zip and is none
 	}
 	for _, f := range [...]struct {

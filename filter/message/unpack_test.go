@@ -236,3 +236,27 @@ func TestAFileBeyondTheLimitsHasNoDigest(t *testing.T) {
 		t.Error("the file behind it has none")
 	}
 }
+
+// Windows opens a zip by its name and from its end, whatever stands before it.
+func TestAZipBehindAnotherArchiveIsOpened(t *testing.T) {
+	var zipped, stub bytes.Buffer
+	w := zip.NewWriter(&zipped)
+	f, err := w.Create("a.html")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = f.Write([]byte(evilHTML))
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	g := gzip.NewWriter(&stub)
+	_, _ = g.Write([]byte("nothing"))
+	if err := g.Close(); err != nil {
+		t.Fatal(err)
+	}
+	m := Parse([]byte("Content-Type: application/octet-stream; name=a.zip\nContent-Transfer-Encoding: base64\n\n"+b64(stub.String()+zipped.String())+"\n"), Options{})
+	if !hasLink(m) {
+		t.Errorf("the link was not found: %s", defectNames(m))
+	}
+	checkMessage(t, m)
+}
