@@ -16,8 +16,14 @@ import (
 // first ones; the writer puts what matters most in front.
 const MaxObservables = 4096
 
-// MaxEntry is how many bytes an entry may have when it is encoded.
-const MaxEntry = 1 << 20
+// maxObservableBytes bounds the values and places of the observables that an
+// entry keeps, so that a message full of long links has an entry too. One that
+// is too long for what is left gives way to shorter ones behind it.
+const maxObservableBytes = 1 << 20
+
+// MaxEntry is how many bytes an entry may have when it is encoded. The
+// observables are cut to fit; the rest is for the writer to bound.
+const MaxEntry = 4 << 20
 
 // Entry is one message that was let through: what was seen of it and for whom.
 // It is plain data. All text in it is a stranger's.
@@ -56,6 +62,34 @@ type Entry struct {
 	Unjudged   bool   // let through without a look: over the size limit
 }
 
+// fitted gives e with the observables that an entry keeps: e itself if those are all.
+func (e *Entry) fitted() *Entry {
+	size := 0
+	for i := range e.Observables {
+		size += observableBytes(&e.Observables[i])
+	}
+	if len(e.Observables) <= MaxObservables && size <= maxObservableBytes {
+		return e
+	}
+	kept := make([]intel.Observable, 0, min(len(e.Observables), MaxObservables))
+	size = 0
+	for i := range e.Observables {
+		o := &e.Observables[i]
+		if n := observableBytes(o); len(kept) < MaxObservables && size+n <= maxObservableBytes {
+			kept = append(kept, *o)
+			size += n
+		}
+	}
+	f := *e
+	f.Observables, f.Overflow = kept, e.Overflow+len(e.Observables)-len(kept)
+	return &f
+}
+
+// observableBytes is about what an observable takes in an entry.
+func observableBytes(o *intel.Observable) int {
+	return len(o.Value.String()) + len(o.Place) + len(o.Role) + 10
+}
+
 // Part is a leaf part of the message.
 type Part struct {
 	Path        string
@@ -76,34 +110,40 @@ type Hit struct {
 // record is an Entry as it is written. The numbers of the keys and the order
 // of the arrays are the format: append, never reuse.
 type record struct {
-	Version     int          `cbor:"0,keyasint"`
-	ID          string       `cbor:"1,keyasint"`
-	Parent      string       `cbor:"2,keyasint,omitempty"`
-	Item        string       `cbor:"3,keyasint,omitempty"`
-	Time        int64        `cbor:"4,keyasint"` // ns since 1970
-	QueueID     string       `cbor:"5,keyasint,omitempty"`
-	MessageID   []byte       `cbor:"6,keyasint,omitempty"`
-	From        []byte       `cbor:"7,keyasint,omitempty"`
-	To          [][]byte     `cbor:"8,keyasint,omitempty"`
-	Client      []byte       `cbor:"9,keyasint,omitempty"`
-	Helo        []byte       `cbor:"10,keyasint,omitempty"`
-	AuthUser    []byte       `cbor:"11,keyasint,omitempty"`
-	Direction   uint8        `cbor:"12,keyasint"`
-	Subject     []byte       `cbor:"13,keyasint,omitempty"`
-	HeaderFrom  []byte       `cbor:"14,keyasint,omitempty"`
-	Date        []byte       `cbor:"15,keyasint,omitempty"`
-	References  [][]byte     `cbor:"16,keyasint,omitempty"`
-	Files       [][]byte     `cbor:"17,keyasint,omitempty"`
-	Size        int64        `cbor:"18,keyasint"`
-	Body        []byte       `cbor:"19,keyasint"`
+	head
 	Parts       []part       `cbor:"20,keyasint,omitempty"`
 	Observables []observable `cbor:"21,keyasint,omitempty"`
-	Overflow    int          `cbor:"22,keyasint,omitempty"`
-	Action      uint8        `cbor:"23,keyasint"`
-	Rule        string       `cbor:"24,keyasint,omitempty"`
 	Hits        []hit        `cbor:"25,keyasint,omitempty"`
-	Generation  uint64       `cbor:"26,keyasint,omitempty"`
-	Unjudged    bool         `cbor:"27,keyasint,omitempty"`
+}
+
+// head is what can be read of a record without its long lists, which take most
+// of the time that it takes to read one.
+type head struct {
+	Version    int      `cbor:"0,keyasint"`
+	ID         string   `cbor:"1,keyasint"`
+	Parent     string   `cbor:"2,keyasint,omitempty"`
+	Item       string   `cbor:"3,keyasint,omitempty"`
+	Time       int64    `cbor:"4,keyasint"` // ns since 1970
+	QueueID    string   `cbor:"5,keyasint,omitempty"`
+	MessageID  []byte   `cbor:"6,keyasint,omitempty"`
+	From       []byte   `cbor:"7,keyasint,omitempty"`
+	To         [][]byte `cbor:"8,keyasint,omitempty"`
+	Client     []byte   `cbor:"9,keyasint,omitempty"`
+	Helo       []byte   `cbor:"10,keyasint,omitempty"`
+	AuthUser   []byte   `cbor:"11,keyasint,omitempty"`
+	Direction  uint8    `cbor:"12,keyasint"`
+	Subject    []byte   `cbor:"13,keyasint,omitempty"`
+	HeaderFrom []byte   `cbor:"14,keyasint,omitempty"`
+	Date       []byte   `cbor:"15,keyasint,omitempty"`
+	References [][]byte `cbor:"16,keyasint,omitempty"`
+	Files      [][]byte `cbor:"17,keyasint,omitempty"`
+	Size       int64    `cbor:"18,keyasint"`
+	Body       []byte   `cbor:"19,keyasint"`
+	Overflow   int      `cbor:"22,keyasint,omitempty"`
+	Action     uint8    `cbor:"23,keyasint"`
+	Rule       string   `cbor:"24,keyasint,omitempty"`
+	Generation uint64   `cbor:"26,keyasint,omitempty"`
+	Unjudged   bool     `cbor:"27,keyasint,omitempty"`
 }
 
 // Text that a stranger chose is written as bytes: it need not be UTF-8.
@@ -157,7 +197,7 @@ func newCodec() (*codec, error) {
 
 func (c *codec) encode(e *Entry) ([]byte, error) {
 	t := text{make([]byte, 0, textBytes)}
-	r := record{
+	r := record{head: head{
 		Version: version, ID: e.ID, Parent: e.Parent, Item: e.Item, Time: e.Time.UnixNano(), QueueID: e.QueueID,
 		MessageID: t.bytes(e.MessageID), From: t.bytes(e.From), To: t.all(e.To),
 		Helo: t.bytes(e.Helo), AuthUser: t.bytes(e.AuthUser), Direction: uint8(e.Direction),
@@ -165,7 +205,7 @@ func (c *codec) encode(e *Entry) ([]byte, error) {
 		References: t.all(e.References), Files: t.all(e.Files),
 		Size: e.Size, Body: e.Body[:], Overflow: e.Overflow,
 		Action: uint8(e.Action), Rule: e.Rule, Generation: e.Generation, Unjudged: e.Unjudged,
-	}
+	}}
 	if e.Client.IsValid() {
 		r.Client = e.Client.AsSlice()
 	}
@@ -177,10 +217,6 @@ func (c *codec) encode(e *Entry) ([]byte, error) {
 		}
 	}
 	if n := len(e.Observables); n > 0 {
-		if n > MaxObservables {
-			r.Overflow += n - MaxObservables
-			n = MaxObservables
-		}
 		r.Observables = make([]observable, n)
 		for i := range r.Observables {
 			o := &e.Observables[i]
@@ -213,24 +249,9 @@ func (c *codec) decode(data []byte) (*Entry, error) {
 	if err := c.dec.Unmarshal(data, &r); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrEntry, err)
 	}
-	if r.Version < 1 || r.Version > version {
-		return nil, fmt.Errorf("%w: version %d, this Weir reads up to %d", ErrEntry, r.Version, version)
-	}
-	e := &Entry{
-		ID: r.ID, Parent: r.Parent, Item: r.Item, Time: time.Unix(0, r.Time).UTC(), QueueID: r.QueueID,
-		MessageID: string(r.MessageID), From: string(r.From), To: textOf(r.To),
-		Helo: string(r.Helo), AuthUser: string(r.AuthUser), Direction: intel.Direction(r.Direction),
-		Subject: string(r.Subject), HeaderFrom: string(r.HeaderFrom), Date: string(r.Date),
-		References: textOf(r.References), Files: textOf(r.Files),
-		Size: r.Size, Overflow: r.Overflow, Action: intel.Action(r.Action), Rule: r.Rule, Generation: r.Generation, Unjudged: r.Unjudged,
-	}
-	copy(e.Body[:], r.Body)
-	if len(r.Client) > 0 {
-		addr, ok := netip.AddrFromSlice(r.Client)
-		if !ok {
-			return nil, fmt.Errorf("%w: a client address of %d bytes", ErrEntry, len(r.Client))
-		}
-		e.Client = addr
+	e, err := r.entry()
+	if err != nil {
+		return nil, err
 	}
 	for i := range r.Parts {
 		p := Part{Path: r.Parts[i].Path, Type: string(r.Parts[i].Type), Name: string(r.Parts[i].Name), Size: r.Parts[i].Size}
@@ -247,6 +268,39 @@ func (c *codec) decode(data []byte) (*Entry, error) {
 	}
 	for _, h := range r.Hits {
 		e.Hits = append(e.Hits, Hit{Source: h.Source, Line: h.Line, Value: string(h.Value), Place: string(h.Place)})
+	}
+	return e, nil
+}
+
+// decodeHead gives an entry without parts, observables and hits. Those need not
+// be ones that decode can read.
+func (c *codec) decodeHead(data []byte) (*Entry, error) {
+	var h head
+	if err := c.dec.Unmarshal(data, &h); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrEntry, err)
+	}
+	return h.entry()
+}
+
+func (h *head) entry() (*Entry, error) {
+	if h.Version < 1 || h.Version > version {
+		return nil, fmt.Errorf("%w: version %d, this Weir reads up to %d", ErrEntry, h.Version, version)
+	}
+	e := &Entry{
+		ID: h.ID, Parent: h.Parent, Item: h.Item, Time: time.Unix(0, h.Time).UTC(), QueueID: h.QueueID,
+		MessageID: string(h.MessageID), From: string(h.From), To: textOf(h.To),
+		Helo: string(h.Helo), AuthUser: string(h.AuthUser), Direction: intel.Direction(h.Direction),
+		Subject: string(h.Subject), HeaderFrom: string(h.HeaderFrom), Date: string(h.Date),
+		References: textOf(h.References), Files: textOf(h.Files),
+		Size: h.Size, Overflow: h.Overflow, Action: intel.Action(h.Action), Rule: h.Rule, Generation: h.Generation, Unjudged: h.Unjudged,
+	}
+	copy(e.Body[:], h.Body)
+	if len(h.Client) > 0 {
+		addr, ok := netip.AddrFromSlice(h.Client)
+		if !ok {
+			return nil, fmt.Errorf("%w: a client address of %d bytes", ErrEntry, len(h.Client))
+		}
+		e.Client = addr
 	}
 	return e, nil
 }

@@ -73,6 +73,7 @@ func (x *index) run(ctx context.Context) (err error) {
 type follower struct {
 	x     *index
 	group []posting
+	zones []zone
 	batch kv.Batch
 	value []byte
 }
@@ -87,7 +88,7 @@ func (f *follower) catchUp(ctx context.Context) error {
 	if segments := x.j.log.Segments(); len(segments) > 0 && after < segments[0].Base {
 		after = 0 // what lay between was dropped
 	}
-	f.group = f.group[:0]
+	f.group, f.zones = f.group[:0], f.zones[:0]
 	for raw, err := range x.j.log.Read(after) {
 		if err != nil {
 			return err
@@ -107,6 +108,9 @@ func (f *follower) catchUp(ctx context.Context) error {
 		}
 		for _, key := range n.keys {
 			f.group = append(f.group, posting{key, raw.Position})
+		}
+		if len(n.keys) > 0 {
+			f.zones = x.grid.add(f.zones, zone{raw.Position, n.time, n.time})
 		}
 		last = mark{raw.Position, raw.Check}
 		if len(f.group) >= maxGroup {
@@ -134,7 +138,7 @@ func (x *index) take(raw wal.Record) note {
 		x.j.o.Logger.Error("a journal entry cannot be indexed", zap.Uint64("position", uint64(raw.Position)), zap.Error(err))
 		return note{}
 	}
-	return note{keys: keys(nil, e), week: weekOf(e.Time)}
+	return noteOf(nil, e)
 }
 
 // currentWeek gives the week that the applied record lies in, nil at the start.
@@ -184,26 +188,29 @@ func (f *follower) flush(w *weekDB, last mark, seal bool) error {
 		}
 		return cmp.Compare(a.at, b.at)
 	})
+	grid := f.x.grid
 	var key [keyBytes]byte
 	f.batch.Reset()
 	for i := 0; i < len(f.group); {
 		first := f.group[i]
 		f.value = f.value[:0]
 		at := first.at
-		for i++; i < len(f.group) && f.group[i].key == first.key && len(f.value) < maxList; i++ {
+		for i++; i < len(f.group) && f.group[i].key == first.key && grid.block(f.group[i].at) == grid.block(first.at) && len(f.value) < maxList; i++ {
 			f.value = binary.AppendUvarint(f.value, uint64(f.group[i].at-at))
 			at = f.group[i].at
 		}
 		k := binary.BigEndian.AppendUint64(appendPostingKey(key[:0], first.key), uint64(first.at))
-		if !f.batch.Room(1, len(k)+len(f.value)) {
-			if err := w.db.Commit(&f.batch); err != nil {
-				return err
-			}
-			f.batch.Reset()
+		if err := f.put(w, k, f.value); err != nil {
+			return err
 		}
-		f.batch.Set(k, f.value)
 	}
-	f.group = f.group[:0]
+	for i := range f.zones {
+		z := grid.merge(w.zones, f.zones[i])
+		f.zones[i], f.value = z, z.append(f.value[:0])
+		if err := f.put(w, appendZoneKey(key[:0], grid.block(z.first)), f.value); err != nil {
+			return err
+		}
+	}
 	if !f.batch.Room(2, 64) {
 		if err := w.db.Commit(&f.batch); err != nil {
 			return err
@@ -217,13 +224,30 @@ func (f *follower) flush(w *weekDB, last mark, seal bool) error {
 	if err := w.db.Commit(&f.batch); err != nil {
 		return err
 	}
-	f.x.advance(w, last, seal)
+	f.x.advance(w, last, seal, f.zones)
+	f.group, f.zones = f.group[:0], f.zones[:0]
 	return nil
 }
 
-func (x *index) advance(w *weekDB, last mark, seal bool) {
+// put adds to the batch, and writes it first where it is full.
+func (f *follower) put(w *weekDB, key, value []byte) error {
+	if !f.batch.Room(1, len(key)+len(value)) {
+		if err := w.db.Commit(&f.batch); err != nil {
+			return err
+		}
+		f.batch.Reset()
+	}
+	f.batch.Set(key, value)
+	return nil
+}
+
+// advance lets searches see what was indexed.
+func (x *index) advance(w *weekDB, last mark, seal bool, zones []zone) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	for _, z := range zones {
+		w.zones = x.grid.set(w.zones, z)
+	}
 	w.applied, w.sealed = last, seal
 	x.applied = last
 	close(x.moved)

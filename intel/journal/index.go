@@ -27,6 +27,12 @@ import (
 //
 //	0x01 | key (8 bytes) | position of the first entry (8) → uvarints: how far the next one is
 //
+// The log is cut into blocks by position. No list goes on from one block into
+// the next, so that a search can read the lists of some blocks alone. And for
+// each block that the week has entries in, it is known when they passed:
+//
+//	0x02 | block (8) → position of the first entry (8) | its earliest time (8) | its latest (8)
+//
 // Numbers in keys are big-endian, so that lists stand in order. A database also
 // keeps where in the log its week begins ("after"), how far it has come
 // ("applied") and whether the week is over ("sealed"), the first two with the
@@ -34,8 +40,9 @@ import (
 // other without a gap and are sealed need not be looked at again; all else is
 // indexed anew from the log. To index an entry twice does no harm.
 const (
-	indexSchema = 1
+	indexSchema = 2
 	postingKey  = 0x01
+	zoneKey     = 0x02
 	keyBytes    = 1 + 8 + 8
 	week        = 7 * 24 * time.Hour
 
@@ -51,8 +58,9 @@ const (
 
 // index follows the log. Only run writes.
 type index struct {
-	j   *Journal
-	dir string
+	j    *Journal
+	dir  string
+	grid grid
 
 	mu      sync.Mutex
 	weeks   map[int64]*weekDB
@@ -69,6 +77,11 @@ type index struct {
 type note struct {
 	keys []Key
 	week int64
+	time int64 // ns since 1970
+}
+
+func noteOf(dst []Key, e *Entry) note {
+	return note{keys: keys(dst, e), week: weekOf(e.Time), time: e.Time.UnixNano()}
 }
 
 type weekDB struct {
@@ -77,6 +90,7 @@ type weekDB struct {
 	after   mark
 	applied mark
 	sealed  bool
+	zones   []zone // by block
 }
 
 // mark is a record of the log, and of no other one.
@@ -87,7 +101,7 @@ type mark struct {
 
 func openIndex(j *Journal) (*index, error) {
 	x := &index{
-		j: j, dir: filepath.Join(j.o.Dir, "index"),
+		j: j, dir: filepath.Join(j.o.Dir, "index"), grid: j.o.grid,
 		weeks: map[int64]*weekDB{}, noted: map[wal.Position]note{}, moved: make(chan struct{}), hurry: make(chan struct{}, 1),
 	}
 	if err := disk.MakeFolder(j.o.FS, x.dir, 0o700, siteIndex); err != nil {
@@ -163,7 +177,11 @@ func (w *weekDB) load() error {
 		}
 	}
 	sealed, err := cursor(s, readerSealed)
+	if err != nil {
+		return err
+	}
 	w.sealed = sealed.at > 0
+	w.zones, err = loadZones(s)
 	return err
 }
 
@@ -205,7 +223,7 @@ func (x *index) contiguous() mark {
 
 // note keeps the keys of an entry just written for run.
 func (x *index) note(at wal.Position, e *Entry) {
-	n := note{keys: keys(make([]Key, 0, 2+4*len(e.Observables)), e), week: weekOf(e.Time)}
+	n := noteOf(make([]Key, 0, 8+5*len(e.Observables)), e)
 	x.mu.Lock()
 	if len(x.noted) < maxNoted && at > x.applied.at {
 		x.noted[at] = n
@@ -276,8 +294,7 @@ func (w *weekDB) positions(key Key, last *wal.Position, yield func(wal.Position,
 		if err != nil {
 			return yield(0, err)
 		}
-		at := wal.Position(binary.BigEndian.Uint64(entry.Key[len(prefix):]))
-		for list := entry.Value; ; {
+		for at := range steps(wal.Position(binary.BigEndian.Uint64(entry.Key[len(prefix):])), entry.Value) {
 			// Groups that were written again after a crash overlap.
 			if at > *last {
 				*last = at
@@ -285,15 +302,23 @@ func (w *weekDB) positions(key Key, last *wal.Position, yield func(wal.Position,
 					return false
 				}
 			}
+		}
+	}
+	return true
+}
+
+// steps gives the positions of a posting list.
+func steps(at wal.Position, list []byte) iter.Seq[wal.Position] {
+	return func(yield func(wal.Position) bool) {
+		for yield(at) {
 			step, n := binary.Uvarint(list)
 			if n <= 0 {
-				break
+				return
 			}
 			at += wal.Position(step)
 			list = list[n:]
 		}
 	}
-	return true
 }
 
 func appendPostingKey(dst []byte, key Key) []byte {

@@ -42,6 +42,7 @@ type Options struct {
 	Metrics       prometheus.Registerer // nil: none
 
 	segmentBytes int64 // for tests
+	grid         grid  // for tests
 }
 
 // Retention says how long entries are kept.
@@ -74,6 +75,9 @@ func (o *Options) validate() error {
 	}
 	if o.GroupDelay == 0 {
 		o.GroupDelay = time.Second
+	}
+	if o.grid == 0 {
+		o.grid = blockBits
 	}
 	if o.Clock == nil {
 		o.Clock = time.Now
@@ -148,6 +152,7 @@ func (j *Journal) Append(ctx context.Context, e *Entry) (wal.Position, error) {
 	if j.full.Load() {
 		return 0, ErrFull
 	}
+	e = e.fitted() // what the entry does not tell, the index must not either
 	data, err := j.codec.encode(e)
 	if err != nil {
 		return 0, err

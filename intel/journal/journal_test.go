@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -107,6 +108,50 @@ func TestAnEntryComesBackAsItWasWritten(t *testing.T) {
 	}
 }
 
+func TestAnEntryFitsWhateverTheMessageShows(t *testing.T) {
+	long := strings.Repeat("x", 8000)
+	for name, many := range map[string]struct {
+		count int
+		url   string
+		kept  int
+	}{
+		"very many":         {9000, "https://h%d.example/", MaxObservables},
+		"long ones":         {4000, "https://h%d.example/" + long, 129},
+		"short behind long": {129, "https://h%d.example/" + long, 129},
+	} {
+		t.Run(name, func(t *testing.T) {
+			j := open(t, Options{Dir: filepath.Join(t.TempDir(), "journal")})
+			e := sample(t)
+			first, last := link(t, "https://first.example/"), link(t, "https://last.example/")
+			e.Observables = []intel.Observable{{Value: first, Role: intel.RoleURL, Place: "1/text"}}
+			for n := range many.count {
+				e.Observables = append(e.Observables, intel.Observable{Value: link(t, fmt.Sprintf(many.url, n)), Role: intel.RoleURL, Place: "1/text"})
+			}
+			e.Observables = append(e.Observables, intel.Observable{Value: last, Role: intel.RoleURL, Place: "1/text"})
+			all := len(e.Observables)
+			at, err := j.Append(t.Context(), e)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := j.Get(at)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n := len(got.Entry.Observables)
+			if got.Entry.Overflow != all-n || n < many.kept || n > many.kept+5 || len(e.Observables) != all || e.Overflow != 0 {
+				t.Errorf("%d of %d observables are there, %d are said to be missing", n, all, got.Entry.Overflow)
+			}
+			if len(j.found(t, KeyOf(first))) != 1 {
+				t.Error("the entry is not found by its first observable")
+			}
+			has := slices.ContainsFunc(got.Entry.Observables, func(o intel.Observable) bool { return o.Value == last })
+			if found := len(j.found(t, KeyOf(last))) == 1; found != has || has != (many.count < MaxObservables) {
+				t.Errorf("the last observable is in the entry: %t, and it is found: %t", has, found)
+			}
+		})
+	}
+}
+
 func (j *opened) found(t testing.TB, key Key) (ids []string) {
 	t.Helper()
 	if err := j.Wait(t.Context(), j.Last()); err != nil {
@@ -141,6 +186,9 @@ func TestAnEntryIsFoundByAllThatItCarries(t *testing.T) {
 			"sender": KeyOf(address(t, "S@EVIL.example")), "sender's domain": KeyOf(domain(t, "evil.example")),
 			"digest": KeyOf(intel.SHA256([32]byte{7})), "url over http": KeyOf(link(t, "http://www.pay.evil.co.uk/x?y=1")),
 			"host": KeyOf(domain(t, "www.pay.evil.co.uk")), "parent": KeyOf(domain(t, "pay.evil.co.uk")), "registrable": KeyOf(domain(t, "evil.co.uk")),
+			"public suffix": KeyOf(domain(t, "co.uk")), "top level": KeyOf(domain(t, "uk")),
+			"sender's own": KeyOf(address(t, "s@evil.example")), "recipient": KeyOf(address(t, "a@example.org")), "recipient's domain": KeyOf(domain(t, "example.org")),
+			"client of the envelope": KeyOf(ip(t, "2001:db8:1:2::5")), "login": KeyOfLogin("ALICE"),
 			"client": KeyOf(ip(t, "198.51.100.7")), "address in a url": KeyOf(ip(t, "203.0.113.9")), "range around it": ranged("203.0.113.8/29"),
 			"its range": ranged("198.51.100.0/24"), "a wider one": ranged("198.51.0.0/16"), "one between": ranged("198.51.96.0/20"),
 			"IPv6 range": ranged("2001:db8:1:2::/64"), "a wider IPv6 one": ranged("2001:db8:1::/48"),
@@ -152,7 +200,7 @@ func TestAnEntryIsFoundByAllThatItCarries(t *testing.T) {
 			}
 		}
 		for name, key := range map[string]Key{
-			"public suffix": KeyOf(domain(t, "co.uk")), "another": KeyOf(domain(t, "other.example")), "id as message id": KeyOfMessageID(e.ID),
+			"another": KeyOf(domain(t, "other.example")), "id as message id": KeyOfMessageID(e.ID),
 		} {
 			if got := j.found(t, key); got != nil {
 				t.Errorf("by %s: %v", name, got)

@@ -107,13 +107,21 @@ func keys(dst []Key, e *Entry) []Key {
 	return slices.Compact(dst)
 }
 
-// appendAddressKeys adds the keys of an address as it stands in the envelope.
-func appendAddressKeys(dst []Key, text string) []Key {
+// AddressOf gives what an address of the envelope is known by: the address, or
+// the domain of one that no list could name; ok is false where it has neither.
+func AddressOf(text string) (v intel.Value, ok bool) {
 	v, err := intel.Address(text)
-	if err != nil {
-		return dst
+	if at := strings.LastIndexByte(text, '@'); err != nil && at >= 0 {
+		v, err = intel.Domain(text[at+1:])
 	}
-	return appendValueKeys(dst, v)
+	return v, err == nil
+}
+
+func appendAddressKeys(dst []Key, text string) []Key {
+	if v, ok := AddressOf(text); ok {
+		return appendValueKeys(dst, v)
+	}
+	return dst
 }
 
 // appendValueKeys adds the keys of a value: its own, those of its host and of
