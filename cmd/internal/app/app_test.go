@@ -530,8 +530,10 @@ func TestADamagedBackupIsNotRestored(t *testing.T) {
 		t.Fatal(err)
 	}
 	good := tape.Bytes()
+	// Cut between two files, it is a whole tar.
+	between := bytes.LastIndex(good, []byte("blobs/"))
 	for name, bad := range map[string][]byte{
-		"nothing": nil, "not a tar": []byte("hello"), "cut off": good[:len(good)/2],
+		"nothing": nil, "not a tar": []byte("hello"), "cut off": good[:len(good)/2], "cut between two files": good[:between],
 		"an edited ledger": bytes.Replace(bytes.Clone(good), []byte("blocked-url"), []byte("blocked-xyz"), 1),
 		"another name":     bytes.Replace(bytes.Clone(good), []byte("blobs/"), []byte("../../"), 1),
 	} {

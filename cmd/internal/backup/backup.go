@@ -18,6 +18,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -32,8 +33,10 @@ const (
 	identityName = ident.FileName
 	ledgerName   = "ledger"
 	journalName  = "journal/log"
+	deliveryName = "delivery/log"
 	blobsName    = "blobs"
 	manifestName = "weir-backup.json"
+	endName      = "weir-backup.end" // the last file: how many came before it
 	// MarkerName is the file by which a daemon sees that its state was restored.
 	MarkerName = "restored"
 )
@@ -74,10 +77,14 @@ func Write(ctx context.Context, w io.Writer, state string, key []byte, now time.
 	if err := t.bytes(manifestName, append(text, '\n')); err != nil {
 		return m, err
 	}
-	for _, step := range []func() error{t.identity, func() error { return t.log(ledgerName) }, func() error { return t.log(journalName) }, t.blobs} {
+	for _, step := range []func() error{t.identity, func() error { return t.log(ledgerName) }, func() error { return t.log(journalName) }, func() error { return t.log(deliveryName) }, t.blobs} {
 		if err := step(); err != nil {
 			return m, err
 		}
+	}
+	// A tar that was cut between two files looks whole.
+	if err := t.bytes(endName, []byte(strconv.Itoa(t.files)+"\n")); err != nil {
+		return m, err
 	}
 	return m, t.tar.Close()
 }
@@ -87,6 +94,7 @@ type writer struct {
 	tar   *tar.Writer
 	state string
 	now   time.Time
+	files int // that were written
 }
 
 func (t *writer) bytes(name string, data []byte) error {
@@ -101,6 +109,7 @@ func (t *writer) header(name string, size int64) error {
 	if err := context.Cause(t.ctx); err != nil {
 		return err
 	}
+	t.files++
 	return t.tar.WriteHeader(&tar.Header{Name: name, Mode: 0o600, Size: size, ModTime: t.now, Typeflag: tar.TypeReg, Format: tar.FormatPAX})
 }
 

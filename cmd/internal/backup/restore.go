@@ -11,6 +11,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/weirmail/weir/intel/disk"
@@ -56,10 +57,16 @@ func Restore(ctx context.Context, r io.Reader, state string) (Report, error) {
 	for {
 		header, err := t.Next()
 		if errors.Is(err, io.EOF) {
-			break
+			return report, fmt.Errorf("%w: it ends before its end", ErrBackup)
 		}
 		if err != nil {
 			return report, fmt.Errorf("%w: %w", ErrBackup, err)
+		}
+		if header.Name == endName {
+			if err := checkEnd(t, report.Files+1); err != nil { // with the manifest
+				return report, err
+			}
+			break
 		}
 		if err := x.extract(header); err != nil {
 			return report, err
@@ -92,6 +99,18 @@ func mark(state string, m marker) error {
 
 // ErrUnfinished says that a restore did not come to its end.
 var ErrUnfinished = errors.New("the restore of this folder did not come to its end: held messages are missing")
+
+// checkEnd compares the number of files before the last one with what that says.
+func checkEnd(t *tar.Reader, files int) error {
+	text, err := io.ReadAll(io.LimitReader(t, 32))
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrBackup, err)
+	}
+	if want := strings.TrimSpace(string(text)); want != strconv.Itoa(files) {
+		return fmt.Errorf("%w: it holds %d files, and says that it has %q", ErrBackup, files, want)
+	}
+	return nil
+}
 
 func emptyFolder(state string) error {
 	if err := os.MkdirAll(state, 0o750); err != nil {
@@ -168,7 +187,7 @@ func belongs(name string) bool {
 	if base == "" || strings.HasPrefix(base, ".") {
 		return false
 	}
-	if dir == ledgerName || dir == journalName {
+	if dir == ledgerName || dir == journalName || dir == deliveryName {
 		return strings.HasSuffix(base, ".wal")
 	}
 	shard, ok := strings.CutPrefix(dir, blobsName+"/")
