@@ -41,6 +41,9 @@ type Config struct {
 	// What was seen and let through, so that it can be found again.
 	Journal Journal `toml:"journal"`
 
+	// Where each copy of a message really went: the logs of MTA and mailbox server.
+	Delivery Delivery `toml:"delivery"`
+
 	// How a released message goes back to the MTA.
 	Reinject Reinject `toml:"reinject"`
 
@@ -219,6 +222,12 @@ type Journal struct {
 
 	// How much room the journal may take on disk. Beyond it the oldest entries go, but none within `journal.lookback`: then mail gets the answer of `policy.on_error`. `0` sets no bound but `state.min_free`.
 	MaxSize Bytes `toml:"max_size" range:"0..1PiB"`
+}
+
+// Delivery is the section [delivery].
+type Delivery struct {
+	// The logs that tell of deliveries: `file:PATH`, of which rotations by renaming or by copying and truncating are followed, or `journald:` for what systemd's journal has under the facility mail (`journald:/FOLDER` for a journal kept elsewhere). Postfix, Sendmail and Dovecot's LMTP, LDA and Sieve are understood. The daemon's user must be able to read them (Debian: group `adm`; journal: `systemd-journal`). Empty: nothing is known but the recipients of the envelope.
+	Logs []DeliveryLog `toml:"logs" example:"[\"file:/var/log/mail.log\", \"journald:\"]"`
 }
 
 // Reinject is the section [reinject].

@@ -29,6 +29,7 @@ func (c *Config) check() Errors {
 	}
 	c.checkSockets(report)
 	c.checkMail(report)
+	c.checkDelivery(report)
 	c.checkRoute(report, "reinject.inbound", &c.Reinject.Inbound)
 	c.checkRoute(report, "reinject.outbound", &c.Reinject.Outbound)
 

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +13,10 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/weirmail/weir/intel"
+	"github.com/weirmail/weir/intel/disk"
+	"github.com/weirmail/weir/intel/journal"
 )
 
 var update = flag.Bool("update", false, "write what should be there")
@@ -52,6 +58,7 @@ func TestSessions(t *testing.T) {
 			"awaiting": awaiting,
 			"envsubst": envsubst,
 			"edit":     edit,
+			"passed":   passed,
 		},
 	})
 }
@@ -122,4 +129,30 @@ func edit(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	content[len(content)/2] ^= 1
 	ts.Check(os.WriteFile(name, content, 0o600))
+}
+
+// passed STATE: the journal in a state folder, of which no daemon runs, remembers
+// four messages: one a day before today.
+func passed(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: passed STATE")
+	}
+	dir := ts.MkAbs(args[0])
+	ts.Check(os.MkdirAll(dir, 0o700))
+	j, err := journal.Open(journal.Options{FS: disk.System{}, Dir: filepath.Join(dir, "journal"), IndexMinFree: -1})
+	ts.Check(err)
+	for i, subject := range []string{"Rechnung für Straße 1", "=1+1", "Your account", "RECHNUNG 2"} {
+		link, err := intel.URL("https://www.evil.example/pay/" + strconv.Itoa(i))
+		ts.Check(err)
+		sender, err := intel.Address("pay@bank.example")
+		ts.Check(err)
+		_, err = j.Append(context.Background(), &journal.Entry{
+			ID: "01ARZ3NDEKTSV4RRFFQ69G5FA" + strconv.Itoa(i), Time: time.Now().Add(time.Duration(i-4) * 24 * time.Hour), QueueID: "4XyzQ0000" + strconv.Itoa(i), MessageID: strconv.Itoa(i) + "@bank.example",
+			From: "pay@bank.example", To: []string{"alice@example.org"}, Client: netip.MustParseAddr("198.51.100.7"), Direction: intel.Inbound,
+			Subject: subject, HeaderFrom: "Your Bank <pay@bank.example>", Files: []string{"Invoice.pdf"}, Action: intel.ActionAccept, Rule: "default",
+			Observables: []intel.Observable{{Value: sender, Role: intel.RoleHeaderFrom, Place: "header/From"}, {Value: link, Role: intel.RoleURL, Place: "1/text"}},
+		})
+		ts.Check(err)
+	}
+	ts.Check(j.Close())
 }

@@ -163,6 +163,11 @@ func (a *App) run(ctx context.Context, rules *rules) {
 		}
 	})
 	workers.Go(func() { h.quarantine.Run(ctx, tidyEvery, h.ledger.Last) })
+	workers.Go(func() {
+		if err := h.deliveries.Run(ctx); err != nil {
+			a.fail(err)
+		}
+	})
 	workers.Go(func() { a.logHead(ctx, h) })
 	workers.Go(func() { a.watchSpace(ctx) })
 	a.reload(ctx, h)

@@ -69,7 +69,7 @@ func (a *App) stores() *control.Stores {
 		return nil
 	}
 	return &control.Stores{Quarantine: watchedQuarantine{h.quarantine, a}, Ledger: h.ledger, Journal: h.journal,
-		Lists: h.store, Matcher: h.matcher, Judge: h.judge, Identity: h.identity}
+		Lists: h.store, Matcher: h.matcher, Judge: h.judge, Identity: h.identity, Deliveries: h.deliveries}
 }
 
 // status says how the daemon is.
@@ -81,6 +81,7 @@ func (a *App) status() api.Status {
 		Milter:     api.MilterStatus{Sessions: a.milter.Sessions()},
 		Quarantine: api.QuarantineStatus{MaxBytes: int64(cfg.Quarantine.MaxSize)},
 		Journal:    api.JournalStatus{MaxBytes: int64(cfg.Journal.MaxSize)},
+		Deliveries: api.DeliveryStatus{Logs: []api.DeliveryLog{}},
 		Disk:       api.DiskStatus{MinFree: int64(cfg.State.MinFree)},
 	}
 	for _, l := range cfg.Milter.Listen {
@@ -98,6 +99,7 @@ func (a *App) status() api.Status {
 		s.Quarantine.Bytes, _ = h.blobs.Usage()
 		j := h.journal.Status()
 		s.Journal.Bytes, s.Journal.Oldest, s.Journal.IndexLag = j.Bytes, j.Oldest, int64(j.Last)-int64(j.Indexed)
+		s.Deliveries = control.DeliveryStatus(h.deliveries.State())
 	case a.health.is():
 		s.State = "stopping"
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/weirmail/weir/intel/store"
 	"github.com/weirmail/weir/quarantine"
 	"github.com/weirmail/weir/quarantine/blob"
+	"github.com/weirmail/weir/quarantine/delivery"
 )
 
 // house is all that stands on the state folder.
@@ -38,6 +39,8 @@ type house struct {
 	judge      *filter.Judge
 	filter     *filter.Filter
 	quarantine *quarantine.Quarantine
+	held       *heldIndex
+	deliveries *delivery.Tracker
 
 	closers []func()
 }
@@ -71,7 +74,7 @@ const retryOpen = 5 * time.Second
 // is safe.
 func (a *App) openHouse(ctx context.Context, r *rules) (*house, error) {
 	for {
-		h := &house{metrics: prometheus.NewRegistry()}
+		h := &house{metrics: prometheus.NewRegistry(), held: newHeldIndex()}
 		err := a.furnish(ctx, h, r)
 		if err == nil {
 			a.health.solved("disk")
@@ -108,6 +111,9 @@ func (a *App) furnish(ctx context.Context, h *house, r *rules) (err error) {
 		return err
 	}
 	if err := h.quarantine.Recover(ctx); err != nil {
+		return err
+	}
+	if err := a.openDeliveries(ctx, cfg, h); err != nil {
 		return err
 	}
 	return a.afterRestore(ctx, h)
@@ -238,7 +244,7 @@ func (a *App) build(cfg *config.Config, h *house, r *rules) (err error) {
 		return err
 	}
 	h.filter, err = filter.New(filter.Options{
-		Judge: h.judge, Scratch: a.spool, Journal: watchedJournal{h.journal, a}, Quarantine: watchedQuarantine{h.quarantine, a}, Identity: h.identity, Settings: filterSettings(cfg, r),
+		Judge: h.judge, Scratch: a.spool, Journal: watchedJournal{h.journal, a}, Quarantine: notingQuarantine{watchedQuarantine{h.quarantine, a}, h.held}, Identity: h.identity, Settings: filterSettings(cfg, r),
 		Logger: a.log.Logger, Metrics: h.metrics,
 	})
 	return err

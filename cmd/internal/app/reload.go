@@ -194,6 +194,7 @@ func (a *App) reloadConfig(h *house, report *ReloadReport) error {
 	must(h.judge.SetRules(r.forJudge()))
 	must(h.filter.SetSettings(filterSettings(fresh, r)))
 	must(h.quarantine.SetSettings(settings))
+	must(h.deliveries.SetRetention(time.Duration(fresh.Journal.Retention)))
 	must(a.log.setLevel(fresh))
 	a.gate.onError.Store(int32(onError(fresh)))
 	a.setRoles(fresh)

@@ -243,19 +243,19 @@ func TestNothingFromMailReachesTheTerminalAsItIs(t *testing.T) {
 func TestWhatWasLetThroughIsFoundAgain(t *testing.T) {
 	s := open(t)
 	_, id := s.house.Receive("From: x@sender.example\nSubject: hello\n\nhttps://www.clean.example/a\n", "x@sender.example", "a@example.org")
-	s.contains(s.ok("journal", "find", "hxxps://www.clean[.]example/a"), id, "x@sender.example", "https://www.clean.example/a at 1/text", "hello")
+	s.contains(s.ok("journal", "search", "hxxps://www.clean[.]example/a"), id, "x@sender.example", "https://www.clean.example/a at 1/text", "hello")
 	s.contains(s.ok("journal", "show", id), "accept by rule default", "https://www.clean.example/a")
 	got := into[struct {
 		Entries []api.JournalEntry
 		More    bool
-	}](t, s.ok("journal", "find", "clean.example", "--json"))
+	}](t, s.ok("journal", "search", "clean.example", "--json"))
 	if len(got.Entries) != 1 || got.Entries[0].ID != id {
 		t.Errorf("%+v", got)
 	}
-	if got := into[map[string]any](t, s.ok("journal", "find", "other.example", "--json")); len(got["entries"].([]any)) != 0 {
+	if got := into[map[string]any](t, s.ok("journal", "search", "other.example", "--json")); len(got["entries"].([]any)) != 0 {
 		t.Errorf("%v", got)
 	}
-	s.fails(exitUsage, "journal", "find", "x", "--as", "odd")
+	s.fails(exitUsage, "journal", "search", "x", "--as", "odd")
 	s.fails(exitNotFound, "journal", "show", "01ZZZZZZZZZZZZZZZZZZZZZZZZ")
 }
 

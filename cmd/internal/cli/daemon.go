@@ -108,6 +108,7 @@ func (a *app) printStatus(s *api.Status) {
 		[2]string{"lists", lists},
 		[2]string{"quarantine", of(s.Quarantine.Bytes, s.Quarantine.MaxBytes)},
 		[2]string{"journal", journal},
+		[2]string{"deliveries", deliveries(&s.Deliveries)},
 		[2]string{"disk", size(s.Disk.FreeBytes) + " free, at least " + size(s.Disk.MinFree)},
 		[2]string{"head", s.LedgerHead},
 		[2]string{"you", you},

@@ -13,97 +13,115 @@ import (
 )
 
 func (a *app) journal() *cobra.Command {
-	return group("journal", "Find messages that were let through", a.journalFind(), a.journalShow())
+	return group("journal", "Find messages that were let through", a.journalSearch(), a.journalShow())
 }
 
-func (a *app) journalFind() *cobra.Command {
+func (a *app) journalSearch() *cobra.Command {
 	var q api.JournalQuery
 	var s span
+	var o searchOutput
+	var all bool
 	c := &cobra.Command{
-		Use:   "find VALUE",
+		Use:   "search [VALUE]",
 		Short: "Find messages that were let through, the newest first",
-		Long: `Find messages that were let through, the newest first, by an X-Weir-ID, a queue ID, a
-Message-ID, or by whatever they carried: an address, a domain (with all below it), a
-URL, a digest, an IP address or a range of them (/16 or narrower; /48 of IPv6).
-Defanged forms are read as meant. The ledger records what you searched for.`,
-		Example: `  weir journal find evil.example --since 7d
-  weir journal find '<20260501.1234@sender.example>'
-  weir journal find 198.51.100.0/24 --json`,
-		Args: cobra.ExactArgs(1),
+		Long: `Find messages that were let through, the newest first. All conditions have to be met;
+without one, it is all messages. The ledger records what you searched for.
+
+VALUE is an X-Weir-ID, a queue ID, a Message-ID, or whatever a message carried: an
+address, a domain (with all below it), a URL (with a * at its end all that begin so), a
+digest, an IP address or a range. Defanged forms are read as meant.
+
+Conditions that the index knows answer at once however old the messages are: VALUE,
+addresses and domains, links, digests, client, IDs and login. For the others (words of the
+subject, file names, parts of addresses, direction, verdict, rule, ranges wider than /16,
+of IPv6 /48) all entries of the time are read: give --since, or another condition beside
+them. Where that takes long the search says how far it came; --all goes to the end.
+
+Text is compared without regard to case, its spelling in Unicode and invisible
+characters. Times are 2026-05-01, "2026-05-01 14:30", 2026-05-01T14:30:00Z, or 90m, 2h or
+3d for so long ago; a date as --until means the end of that day.
+
+--csv is RFC 4180 with a line of headings. What a spreadsheet would take for a formula
+(= + - @ at the beginning, behind white space too) has an apostrophe before it; control
+characters are escaped; lists are parted by "; ".`,
+		Example: `  weir journal search evil.example --since 7d
+  weir journal search '<20260501.1234@sender.example>'
+  weir journal search --sender bank.example --subject '"your account" urgent' --since 2026-05-01
+  weir journal search --url 'https://evil.example/pay/*' --direction inbound --all --csv`,
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			var err error
 			if q.Since, q.Until, err = s.read(a); err != nil {
 				return err
 			}
-			q.Value = args[0]
-			return a.findEntries(c.Context(), q, c.Flags().Changed("limit"))
+			if len(args) > 0 {
+				if q.Value = args[0]; strings.TrimSpace(q.Value) == "" {
+					return usagef("VALUE is empty")
+				}
+			}
+			limited := c.Flags().Changed("limit")
+			switch {
+			case q.Limit < 0:
+				return usagef("--limit %d is less than nothing", q.Limit)
+			case all && limited:
+				return usagef("--all and --limit contradict each other")
+			case a.json && o.csv:
+				return usagef("--json and --csv contradict each other")
+			case all:
+				q.Limit = 0
+			}
+			return a.searchEntries(c.Context(), q, &o)
 		},
 	}
 	f := c.Flags()
 	f.StringVar(&q.As, "as", "", "read VALUE as `what`: id, queue-id, message-id, address, domain, url, ip, sha256, sha1 or md5 (default: as all that it can be)")
 	f.StringVar(&s.since, "since", "", "let through at this `time` or later")
 	f.StringVar(&s.until, "until", "", "let through before this `time`")
+	f.StringVar(&q.Sender, "sender", "", "of the envelope or in From: an `address`, a domain with all below it, @domain for that one alone, <> for bounces; else a part of either")
+	f.StringVar(&q.Recipient, "rcpt", "", "an `address` whose copy went on: likewise")
+	f.StringVar(&q.Subject, "subject", "", "`words` that all stand in the subject; \"several words\" in quotes are one")
+	f.StringVar(&q.URL, "url", "", "a `link`, or with a * at its end all that begin so; http and https are one")
+	f.StringVar(&q.Host, "host", "", "the `host` of a link: an IP address, or a domain with all below it")
+	f.StringVar(&q.Domain, "domain", "", "a `domain` with all below it, wherever the message has it: addresses, links, HELO, client")
+	f.StringVar(&q.Hash, "hash", "", "SHA-256, SHA-1 or MD5 of a part, all `digits`")
+	f.StringVar(&q.File, "file", "", "a part of an attachment's `name`")
+	f.StringVar(&q.Client, "client", "", "the SMTP client's IP `address`, or a range")
+	f.StringVar(&q.MessageID, "message-id", "", "the message's `ID`, angle brackets optional")
+	f.StringVar(&q.QueueID, "queue-id", "", "the MTA's queue `ID`")
+	f.StringVar(&q.Direction, "direction", "", "inbound, outbound or internal")
+	f.StringVar(&q.Verdict, "verdict", "", "accept, tag, hold, discard, reject, tempfail or none")
+	f.StringVar(&q.Rule, "rule", "", "the `rule` behind the verdict")
+	f.StringVar(&q.Login, "login", "", "the SASL `login` that it was sent with")
+	f.StringVar(&q.Before, "before", "", "go on where a search with the same conditions ended: the `next` that it gave")
 	f.IntVar(&q.Limit, "limit", 100, "at most so many; 0 for all there are")
+	f.BoolVar(&all, "all", false, "all there are, however long it takes")
+	f.BoolVar(&o.csv, "csv", false, "print CSV")
 	return a.daemonFlags(a.jsonFlag(c))
 }
 
-// findEntries prints entries page by page.
-func (a *app) findEntries(ctx context.Context, q api.JournalQuery, limited bool) error {
-	if q.Limit < 0 {
-		return usagef("--limit %d is less than nothing", q.Limit)
-	}
+// searchEntries asks for page after page until there are enough.
+func (a *app) searchEntries(ctx context.Context, q api.JournalQuery, o *searchOutput) error {
 	cl := a.client()
 	defer cl.Close()
+	o.begin(a)
 	want := q.Limit
-	out := newJSONList(a, "entries")
-	var entries []api.JournalEntry
-	more, lagging := false, false
-	var readings []api.Reading
-	for {
+	for pages := 1; ; pages++ {
 		q.Limit = pageSize
 		if want > 0 {
-			q.Limit = min(pageSize, want-out.n)
+			q.Limit = min(pageSize, want-o.n)
 		}
 		page, err := cl.Journal(ctx, q)
 		if err != nil {
 			return err
 		}
-		readings, lagging = page.Readings, lagging || page.Lagging
-		for i := range page.Entries {
-			if a.json {
-				out.add(page.Entries[i])
-			} else {
-				entries = append(entries, page.Entries[i])
-				out.n++
-			}
+		if err := o.add(page); err != nil {
+			return err
 		}
-		q.Before = page.Next
-		if more = page.Next != ""; !more || want > 0 && out.n >= want {
+		if q.Before = page.Next; q.Before == "" || want > 0 && (o.n >= want || pages >= maxPages) {
 			break
 		}
 	}
-	if a.json {
-		return out.end(map[string]any{"more": more, "lagging": lagging, "readings": readings})
-	}
-	t := term.NewTable(6, "ID", "TIME", "VERDICT", "SENDER", "RECIPIENTS", "MATCHED", "SUBJECT")
-	for i := range entries {
-		e := &entries[i]
-		to := strings.Join(e.Recipients[:min(1, len(e.Recipients))], "")
-		if len(e.Recipients) > 1 {
-			to += " +" + strconv.Itoa(len(e.Recipients)-1)
-		}
-		t.Row(e.ID, when(e.Time), e.Verdict, e.Sender, to, matched(e), e.Subject)
-	}
-	if err := a.print(t, nil); err != nil {
-		return err
-	}
-	if lagging {
-		a.warn("the newest entries are not indexed yet; try again in a moment")
-	}
-	if more && !limited {
-		a.note("there are older ones: --limit 0 shows all, --since and --until a part")
-	}
-	return nil
+	return o.end(want)
 }
 
 // matched says what of an entry answered a search.
@@ -169,6 +187,9 @@ func (a *app) printEntry(e *api.JournalEntry) error {
 		for _, h := range e.Hits {
 			a.printLine("  %s at %s, in %s line %d", h.Value, h.Place, h.Source, h.Line)
 		}
+	}
+	if err := a.printDeliveries(e.Deliveries); err != nil {
+		return err
 	}
 	a.title("What it showed")
 	t := term.NewTable(2, "KIND", "ROLE", "VALUE", "PLACE")

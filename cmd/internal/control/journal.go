@@ -1,10 +1,14 @@
 package control
 
 import (
+	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"iter"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,162 +19,130 @@ import (
 	"github.com/weirmail/weir/intel/wal"
 )
 
-// Bounds on one search.
 const (
-	maxExamined = 20_000          // entries that are read for one page
-	maxMatched  = 8               // observables that are given for each
-	indexWait   = 3 * time.Second // for the newest entries to be indexed
+	maxMatched = 8               // observables that are given for each entry
+	indexWait  = 3 * time.Second // for the newest entries to be indexed
 )
 
-func (s *Server) journal(ctx context.Context, c *call, st *Stores, in *api.JournalQuery) (any, error) {
-	readings, err := readingsOf(in.Value, in.As)
-	if err != nil {
-		return nil, err
-	}
-	before, err := parsePosition(in.Before)
-	if err != nil {
-		return nil, err
-	}
-	if err := record(ctx, st, c, typeSearched, searchedData{Value: in.Value, As: in.As}); err != nil {
-		return nil, err
-	}
-	page := api.JournalPage{Entries: []api.JournalEntry{}, Lagging: !caughtUp(ctx, st)}
-	for _, r := range readings {
-		page.Readings = append(page.Readings, api.Reading{As: r.as, Value: r.value})
-	}
-	f := finder{st: st, readings: readings, in: in}
-	if err := f.find(ctx, before, &page); err != nil {
-		return nil, err
-	}
-	return page, nil
+// searchedData is what the ledger keeps of a search: the conditions, as the query
+// has them.
+type searchedData struct {
+	Value     string    `json:"value,omitempty"`
+	As        string    `json:"as,omitempty"`
+	Entry     bool      `json:"entry,omitempty"` // one entry was asked for, by its ID
+	Since     time.Time `json:"since,omitzero"`
+	Until     time.Time `json:"until,omitzero"`
+	Sender    string    `json:"sender,omitempty"`
+	Recipient string    `json:"recipient,omitempty"`
+	Subject   string    `json:"subject,omitempty"`
+	URL       string    `json:"url,omitempty"`
+	Host      string    `json:"host,omitempty"`
+	Domain    string    `json:"domain,omitempty"`
+	Hash      string    `json:"hash,omitempty"`
+	File      string    `json:"file,omitempty"`
+	Client    string    `json:"client,omitempty"`
+	MessageID string    `json:"message_id,omitempty"`
+	QueueID   string    `json:"queue_id,omitempty"`
+	Direction string    `json:"direction,omitempty"`
+	Verdict   string    `json:"verdict,omitempty"`
+	Rule      string    `json:"rule,omitempty"`
+	Login     string    `json:"login,omitempty"`
 }
 
-// caughtUp waits a moment for the index to see the newest entries.
-func caughtUp(ctx context.Context, st *Stores) bool {
+func searchedOf(in *api.JournalQuery) searchedData {
+	return searchedData{
+		Value: in.Value, As: in.As, Since: in.Since.UTC(), Until: in.Until.UTC(), Sender: in.Sender, Recipient: in.Recipient,
+		Subject: in.Subject, URL: in.URL, Host: in.Host, Domain: in.Domain, Hash: in.Hash, File: in.File, Client: in.Client,
+		MessageID: in.MessageID, QueueID: in.QueueID, Direction: in.Direction, Verdict: in.Verdict, Rule: in.Rule, Login: in.Login,
+	}
+}
+
+func (s *Server) journal(ctx context.Context, c *call, st *Stores, in *api.JournalQuery) (any, error) {
+	conditions, err := conditionsOf(in)
+	if err != nil {
+		return nil, err
+	}
+	at, err := parsePlace(in.Before)
+	if err != nil {
+		return nil, err
+	}
+	if in.Before == "" {
+		at = place{top: st.Journal.Last(), look: st.Identity.NewID()}
+		at.before = at.top + 1
+	}
+	data := searchedOf(in)
+	name, err := at.name(c.caller.Actor, data)
+	if err != nil {
+		return nil, err
+	}
+	if err := recordOnce(ctx, st, c, name, typeSearched, data); err != nil {
+		return nil, err
+	}
+	answer := api.JournalPage{Entries: []api.JournalEntry{}, Readings: []api.Reading{}, Lagging: !caughtUp(ctx, st, at.top)}
+	for _, r := range conditions.readings {
+		answer.Readings = append(answer.Readings, api.Reading{As: r.as, Value: r.value})
+	}
+	page, err := st.Journal.Search(ctx, conditions.query(journal.Query{
+		Since: in.Since, Until: in.Until, Before: at.before, Limit: cmp.Or(in.Limit, pageDefault),
+	}))
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range page.Records {
+		entry := entryOf(r.Entry)
+		entry.Matched = conditions.matched(r.Entry)
+		answer.Entries = append(answer.Entries, entry)
+	}
+	if page.Next > 0 {
+		at.before = page.Next
+		answer.Next, answer.Reached = at.String(), page.Reached
+	}
+	return answer, nil
+}
+
+// caughtUp waits a moment for the index to see what the journal had.
+func caughtUp(ctx context.Context, st *Stores, at wal.Position) bool {
 	ctx, cancel := context.WithTimeout(ctx, indexWait)
 	defer cancel()
-	return st.Journal.Wait(ctx, st.Journal.Last()) == nil
+	return st.Journal.Wait(ctx, at) == nil
 }
 
-// parsePosition reads the next of a page, "" for the newest.
-func parsePosition(text string) (wal.Position, error) {
+// place is where the pages of a search go on.
+type place struct {
+	before wal.Position // of the entries that were not looked at yet
+	top    wal.Position // of the newest entry when the search began
+	look   string       // an ID for the search
+}
+
+func (p place) String() string { return fmt.Sprintf("%d-%d-%s", p.before, p.top, p.look) }
+
+// parsePlace reads the next of a page.
+func parsePlace(text string) (place, error) {
 	if text == "" {
-		return ^wal.Position(0), nil
+		return place{}, nil
 	}
-	n, err := strconv.ParseUint(text, 10, 64)
-	if err != nil || n == 0 {
-		return 0, api.Errorf(api.BadRequest, "before=%.40s is not the next of a page", text)
+	var p place
+	before, rest, _ := strings.Cut(text, "-")
+	top, look, _ := strings.Cut(rest, "-")
+	n, err := strconv.ParseUint(before, 10, 64)
+	m, errTop := strconv.ParseUint(top, 10, 64)
+	p = place{wal.Position(n), wal.Position(m), look}
+	if err != nil || errTop != nil || !isID(look) || n == 0 || p.before > p.top || p.String() != text {
+		return p, api.Errorf(api.BadRequest, "before=%.80s is not the next of a page", text)
 	}
-	return wal.Position(n), nil
+	return p, nil
 }
 
-// finder collects the entries of one page.
-type finder struct {
-	st       *Stores
-	readings []reading
-	in       *api.JournalQuery
-}
-
-func (f *finder) find(ctx context.Context, before wal.Position, page *api.JournalPage) error {
-	limit := f.in.Limit
-	if limit == 0 {
-		limit = pageDefault
-	}
-	positions, more, err := f.newest(ctx, before)
+// name is what the ledger knows the search by. All its pages have one name, so
+// that it is recorded once; whoever goes on for somebody else, with other
+// conditions or behind another newest entry begins a search of his own.
+func (p place) name(actor string, data searchedData) (string, error) {
+	conditions, err := json.Marshal(data)
 	if err != nil {
-		return err
+		return "", err
 	}
-	for i, at := range positions {
-		if len(page.Entries) == limit {
-			// Where the last one stood that was looked at.
-			page.Next = strconv.FormatUint(uint64(positions[i-1]), 10)
-			return nil
-		}
-		if err := context.Cause(ctx); err != nil {
-			return err
-		}
-		r, err := f.st.Journal.Get(at)
-		if errors.Is(err, wal.ErrDropped) {
-			break // and so were those before it
-		}
-		if errors.Is(err, journal.ErrEntry) {
-			continue // of a later version: the log tells of it
-		}
-		if err != nil {
-			return err
-		}
-		if entry, ok := f.take(r.Entry); ok {
-			page.Entries = append(page.Entries, entry)
-		}
-	}
-	if more && len(positions) > 0 {
-		page.Next = strconv.FormatUint(uint64(positions[len(positions)-1]), 10)
-	}
-	return nil
-}
-
-// newest gives where entries stand that may answer any of the readings, the
-// newest first, at most maxExamined before a position; more says that there are
-// others.
-func (f *finder) newest(ctx context.Context, before wal.Position) (positions []wal.Position, more bool, err error) {
-	for _, r := range f.readings {
-		// The lists of a key are read from the oldest on, and a key can have
-		// millions: a ring keeps the last ones.
-		var ring []wal.Position
-		n := 0
-		for at, err := range f.st.Journal.Positions(r.key) {
-			if err != nil {
-				return nil, false, err
-			}
-			if at >= before {
-				break
-			}
-			if len(ring) < maxExamined {
-				ring = append(ring, at)
-			} else {
-				ring[n%maxExamined] = at
-			}
-			if n++; n%maxExamined == 0 && ctx.Err() != nil {
-				return nil, false, context.Cause(ctx)
-			}
-		}
-		more = more || n > len(ring)
-		positions = append(positions, ring...)
-	}
-	slices.Sort(positions)
-	positions = slices.Compact(positions)
-	slices.Reverse(positions)
-	if len(positions) > maxExamined {
-		positions, more = positions[:maxExamined], true
-	}
-	return positions, more, nil
-}
-
-// take gives an entry as an answer, if it is one: keys are hashes, and ranges
-// wider than what was asked for.
-func (f *finder) take(e *journal.Entry) (api.JournalEntry, bool) {
-	if !f.in.Since.IsZero() && e.Time.Before(f.in.Since) || !f.in.Until.IsZero() && !e.Time.Before(f.in.Until) {
-		return api.JournalEntry{}, false
-	}
-	found := false
-	var matched []api.Observable
-	for _, r := range f.readings {
-		if r.entry != nil {
-			found = found || r.entry(e)
-			continue
-		}
-		for i := range e.Observables {
-			if o := &e.Observables[i]; r.observable(o.Value) {
-				found = true
-				if len(matched) < maxMatched {
-					matched = append(matched, observableOf(o))
-				}
-			}
-		}
-	}
-	entry := entryOf(e)
-	entry.Matched = matched
-	return entry, found
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d %s %s", p.top, actor, conditions))
+	return p.look + "-" + hex.EncodeToString(sum[:8]), nil
 }
 
 func (s *Server) journalGet(ctx context.Context, c *call, st *Stores, in *api.JournalID) (any, error) {
@@ -181,7 +153,7 @@ func (s *Server) journalGet(ctx context.Context, c *call, st *Stores, in *api.Jo
 	if err := record(ctx, st, c, typeSearched, searchedData{Value: id, Entry: true}); err != nil {
 		return nil, err
 	}
-	caughtUp(ctx, st)
+	caughtUp(ctx, st, st.Journal.Last())
 	for r, err := range entriesOf(st.Journal, journal.KeyOfID(id)) {
 		if err != nil {
 			return nil, err
@@ -193,7 +165,8 @@ func (s *Server) journalGet(ctx context.Context, c *call, st *Stores, in *api.Jo
 		for i := range r.Entry.Observables {
 			entry.Observables = append(entry.Observables, observableOf(&r.Entry.Observables[i]))
 		}
-		return entry, nil
+		entry.Deliveries, err = deliveriesOf(ctx, st, r.Entry)
+		return entry, err
 	}
 	return nil, api.Errorf(api.NotFound, "the journal has no entry %s", id)
 }

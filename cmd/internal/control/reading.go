@@ -2,6 +2,7 @@ package control
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/weirmail/weir/cmd/internal/control/api"
@@ -18,15 +19,11 @@ const (
 	asMessageID = "message-id"
 )
 
-// reading is one way to understand what is looked for: under which key the
-// journal has it, and how to tell an entry that has it from one that shares the
-// key. One of entry and observable is set.
+// reading is one way to understand what is looked for.
 type reading struct {
-	as         string
-	value      string
-	key        journal.Key
-	entry      func(*journal.Entry) bool
-	observable func(intel.Value) bool
+	as    string
+	value string
+	condition
 }
 
 // readingsOf gives every way in which a text can be read, or the one that is
@@ -46,6 +43,8 @@ func readingsOf(text, as string) ([]reading, error) {
 	try(asMessageID, r, ok)
 	r, ok = readRange(text)
 	try(intel.KindIP.String(), r, ok)
+	r, ok = readURLPrefix(text)
+	try(intel.KindURL.String(), r, ok)
 	var problem error
 	if r, problem = readValue(text, as); problem == nil {
 		try(r.as, r, true)
@@ -74,7 +73,8 @@ func isID(text string) bool {
 
 func readID(text string) (reading, bool) {
 	id, ok := entryID(text)
-	return reading{value: id, key: journal.KeyOfID(id), entry: func(e *journal.Entry) bool { return e.ID == id || e.Parent == id }}, ok
+	return reading{value: id, condition: condition{keys: []journal.Key{journal.KeyOfID(id)},
+		head: func(e *journal.Entry) bool { return e.ID == id || e.Parent == id }}}, ok
 }
 
 // isQueueID reports what can be one: those of Postfix are hexadecimal, or long
@@ -86,28 +86,26 @@ func isQueueID(text string) bool {
 }
 
 func readQueueID(text string, forced bool) (reading, bool) {
-	return reading{value: text, key: journal.KeyOfQueueID(text), entry: func(e *journal.Entry) bool { return e.QueueID == text }},
-		forced || isQueueID(text)
+	return reading{value: text, condition: hasQueueID(text)}, forced || isQueueID(text)
 }
 
 func readMessageID(text string, forced bool) (reading, bool) {
-	id := strings.TrimSuffix(strings.TrimPrefix(text, "<"), ">")
-	return reading{value: id, key: journal.KeyOfMessageID(id), entry: func(e *journal.Entry) bool { return e.MessageID == id }},
-		id != "" && (forced || strings.Contains(id, "@") && !strings.ContainsAny(id, " /"))
+	id := bareMessageID(text)
+	return reading{value: id, condition: hasMessageID(id)}, id != "" && (forced || strings.Contains(id, "@") && !strings.ContainsAny(id, " /"))
 }
 
-// readRange reads a block of addresses. Blocks that are wider than any that has
-// a key cannot be looked up.
+func bareMessageID(text string) string { return strings.TrimSuffix(strings.TrimPrefix(text, "<"), ">") }
+
+// readRange reads a block of addresses.
 func readRange(text string) (reading, bool) {
 	p, err := netip.ParsePrefix(text)
-	if err != nil || p != p.Masked() || p.IsSingleIP() {
+	if p = unmapped(p); err != nil || p != p.Masked() || p.IsSingleIP() {
 		return reading{}, false
 	}
-	key, ok := journal.KeyOfRange(p)
-	return reading{value: p.String(), key: key, observable: func(v intel.Value) bool {
-		a, ok := addrOf(v)
+	return reading{value: p.String(), condition: condition{keys: rangeKeys(p), head: cameFrom(p), observable: func(o *intel.Observable) bool {
+		a, ok := addrOf(o.Value)
 		return ok && p.Contains(a)
-	}}, ok
+	}}}, true
 }
 
 // addrOf gives the address that a value is, or that a URL has for a host.
@@ -115,8 +113,31 @@ func addrOf(v intel.Value) (netip.Addr, bool) {
 	if a, ok := v.Addr(); ok {
 		return a, true
 	}
-	a, err := netip.ParseAddr(v.Host())
+	host := v.Host()
+	if host == "" || host[0] > '9' && strings.IndexByte(host, ':') < 0 {
+		return netip.Addr{}, false // most are names, and an error costs
+	}
+	a, err := netip.ParseAddr(host)
 	return a, err == nil
+}
+
+// readURLPrefix reads all URLs that begin in one way.
+func readURLPrefix(text string) (reading, bool) {
+	if !strings.Contains(text, "*") {
+		return reading{}, false
+	}
+	p, err := intel.URLPrefix(intel.Refang(text))
+	if err != nil {
+		return reading{}, false
+	}
+	host, err := intel.URL(p.Text())
+	if err != nil {
+		return reading{}, false
+	}
+	begin := p.MatchText()
+	return reading{value: p.String() + "*", condition: condition{keys: hostKeys(host.Host()), observable: func(o *intel.Observable) bool {
+		return o.Value.Kind() == intel.KindURL && strings.HasPrefix(intel.Exact(o.Value).MatchText(), begin)
+	}}}, true
 }
 
 // readValue reads anything that a message can carry. A domain stands for all
@@ -130,24 +151,46 @@ func readValue(text, as string) (reading, error) {
 	if err != nil {
 		return reading{}, err
 	}
-	r := reading{as: v.Kind().String(), value: v.String(), key: journal.KeyOf(v)}
+	return reading{as: v.Kind().String(), value: v.String(), condition: shows(v)}, nil
+}
+
+// shows is met by what carries a value; a domain stands for all below it. The
+// envelope is asked too: of very many observables not all were kept.
+func shows(v intel.Value) condition {
+	is := func(o intel.Value) bool { return o == v }
 	switch v.Kind() {
 	case intel.KindDomain:
-		name := v.String()
-		r.observable = func(o intel.Value) bool {
-			host := o.Host()
-			return host == name || strings.HasSuffix(host, "."+name)
-		}
+		is = func(o intel.Value) bool { return isBelow(o.Host(), v.String()) }
 	case intel.KindIP:
 		want, _ := v.Addr()
-		r.observable = func(o intel.Value) bool {
+		is = func(o intel.Value) bool {
 			a, ok := addrOf(o)
 			return ok && a == want
 		}
-	default:
+	case intel.KindURL:
 		// A link over http is the same over https.
-		want := string(v.AppendKey(nil))
-		r.observable = func(o intel.Value) bool { return string(o.AppendKey(nil)) == want }
+		want := intel.Exact(v).MatchText()
+		is = func(o intel.Value) bool { return o.Kind() == intel.KindURL && intel.Exact(o).MatchText() == want }
 	}
-	return r, nil
+	c := condition{keys: []journal.Key{journal.KeyOf(v)}, observable: func(o *intel.Observable) bool { return is(o.Value) }}
+	switch v.Kind() {
+	case intel.KindAddress, intel.KindDomain:
+		inEnvelope := func(text string) bool {
+			a, ok := journal.AddressOf(text)
+			return ok && is(a)
+		}
+		c.head = func(e *journal.Entry) bool { return inEnvelope(e.From) || slices.ContainsFunc(e.To, inEnvelope) }
+	case intel.KindIP:
+		c.head = func(e *journal.Entry) bool {
+			client, err := intel.IP(e.Client)
+			return err == nil && client == v
+		}
+	}
+	return c
+}
+
+// isBelow reports whether host is the domain, or lies below it.
+func isBelow(host, domain string) bool {
+	above, ok := strings.CutSuffix(host, domain)
+	return ok && (above == "" || above[len(above)-1] == '.')
 }

@@ -14,7 +14,8 @@ import (
 	"github.com/weirmail/weir/quarantine/blob"
 )
 
-// Stores is what the daemon keeps, while it is open. All fields are required.
+// Stores is what the daemon keeps, while it is open. All fields but Deliveries
+// are required.
 type Stores struct {
 	Quarantine Quarantine
 	Ledger     Ledger
@@ -23,6 +24,7 @@ type Stores struct {
 	Matcher    Matcher
 	Judge      Judge
 	Identity   Identity
+	Deliveries Deliveries // nil: entries are shown without
 }
 
 // Quarantine holds messages; *quarantine.Quarantine is one.
@@ -48,6 +50,7 @@ type Ledger interface {
 
 // Journal remembers what was let through; *journal.Journal is one.
 type Journal interface {
+	Search(ctx context.Context, q journal.Query) (journal.Page, error)
 	Positions(key journal.Key) iter.Seq2[wal.Position, error]
 	Get(at wal.Position) (journal.Record, error)
 	Last() wal.Position

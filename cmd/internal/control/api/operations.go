@@ -27,7 +27,7 @@ const (
 	OpMessage    = "quarantine-message"
 	OpRelease    = "quarantine-release"
 	OpDelete     = "quarantine-delete"
-	OpJournal    = "journal-find"
+	OpJournal    = "journal-search"
 	OpJournalGet = "journal-get"
 	OpEvents     = "audit-events"
 	OpHead       = "audit-head"
@@ -68,7 +68,7 @@ func Operations() []Operation {
 		{Name: OpDelete, Method: "POST", Path: "/quarantine/{id}/delete", Role: Operator, Input: Delete{}, Output: Item{}, Codes: []Code{Unavailable, NotFound, Ambiguous, Gone, Busy, NoSpace},
 			Summary: "Take a message away for good; its record stays"},
 		{Name: OpJournal, Method: "GET", Path: "/journal", Role: Operator, Input: JournalQuery{}, Output: JournalPage{}, Codes: []Code{Unavailable, NoSpace},
-			Summary: "Find messages that were let through; the ledger records the search"},
+			Summary: "Find messages that were let through; the ledger records the search, once for all of its pages"},
 		{Name: OpJournalGet, Method: "GET", Path: "/journal/{id}", Role: Operator, Input: JournalID{}, Output: JournalEntry{}, Codes: []Code{Unavailable, NotFound, NoSpace},
 			Summary: "All that is remembered of a message that was let through; the ledger records that somebody looked"},
 		{Name: OpEvents, Method: "GET", Path: "/audit/events", Role: Operator, Input: EventQuery{}, Output: EventPage{}, Codes: []Code{Unavailable},

@@ -23,6 +23,7 @@ type Status struct {
 	Lists      ListsStatus      `json:"lists"`
 	Quarantine QuarantineStatus `json:"quarantine"`
 	Journal    JournalStatus    `json:"journal"`
+	Deliveries DeliveryStatus   `json:"deliveries"`
 	Disk       DiskStatus       `json:"disk"`
 	LedgerHead string           `json:"ledger_head,omitempty" doc:"names the ledger's last record; keep it elsewhere for audit verify"`
 	Trouble    []Trouble        `json:"trouble" doc:"what a person has to look at"`

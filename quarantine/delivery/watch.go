@@ -1,0 +1,230 @@
+package delivery
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/weirmail/weir/intel/journal"
+	"github.com/weirmail/weir/quarantine/delivery/logline"
+)
+
+// How a copy was joined to the journal, in metrics and state.
+const (
+	joinedQueueID   = "queue-id"
+	joinedMessageID = "message-id"
+	joinedNotice    = "notification"
+	joinedOlder     = "older"
+	joinedAmbiguous = "ambiguous"
+	joinedNot       = "none"
+)
+
+// Whether a held copy was delivered, in metrics.
+const (
+	heldSure   = "yes"
+	heldUnsure = "perhaps"
+)
+
+// Unjoined is a copy that could not be joined to an entry of the journal.
+type Unjoined struct {
+	QueueID   string
+	MessageID string
+	Address   string
+	Time      time.Time
+	Why       string // "none": nothing in the journal; "ambiguous": several entries have the Message-ID
+}
+
+// Bounds on what is kept in memory.
+const (
+	maxPending  = 20_000 // copies that have not settled
+	maxJoins    = 20_000 // queue IDs whose join is remembered
+	maxUnjoined = 100    // copies that can be asked for
+)
+
+// watch looks after each copy once the journal must know of it: those that belong
+// to no entry are counted and the last ones kept.
+type watch struct {
+	o       *Options
+	store   *store
+	metrics *metrics
+
+	mu       sync.Mutex
+	pending  []pending
+	known    map[string]string // by queue ID: how it was joined
+	unjoined []Unjoined        // the newest last
+	total    uint64
+}
+
+// pending is a copy whose entry, or the line that names it, may yet come.
+type pending struct {
+	event logline.Event
+	due   time.Time
+}
+
+// heldDelivered raises the alarm for copies that are in quarantine and were
+// delivered all the same: the MTA did not obey.
+func (w *watch) heldDelivered(events []logline.Event) {
+	for i := range events {
+		e := &events[i]
+		if e.Kind != logline.Copy || e.Outcome != logline.Sent {
+			continue
+		}
+		for _, to := range w.o.Held(e.QueueID) {
+			if fold(to) != fold(forWhom(e)) {
+				continue
+			}
+			w.metrics.held.WithLabelValues(heldSure).Inc()
+			w.o.Logger.Error("a held recipient was delivered all the same: the MTA did not take the copy out of the message (Postfix: enable_original_recipient = yes)",
+				zap.String("queue_id", e.QueueID), zap.String("recipient", to), zap.String("delivered_to", e.Address), zap.String("relay", e.Relay), zap.Time("at", e.Time))
+		}
+	}
+}
+
+// add takes note of the copies among events.
+func (w *watch) add(events []logline.Event) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	due := w.o.Clock().Add(w.o.settle)
+	for i := range events {
+		if events[i].Kind == logline.Copy {
+			w.pending = append(w.pending, pending{events[i], due})
+		}
+	}
+}
+
+// settle joins the copies whose time has come, and the oldest ones when there are
+// too many.
+func (w *watch) settle() error {
+	now := w.o.Clock()
+	w.mu.Lock()
+	n := max(0, len(w.pending)-maxPending)
+	for n < len(w.pending) && !w.pending[n].due.After(now) {
+		n++
+	}
+	due := w.pending[:n:n]
+	w.pending = w.pending[n:]
+	w.mu.Unlock()
+	if n == 0 {
+		return nil
+	}
+	v, err := w.store.view()
+	if err != nil {
+		return err
+	}
+	defer v.release()
+	oldest := w.o.Journal.Status().Oldest
+	for i := range due {
+		if err := w.join(v, &due[i].event, oldest); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *watch) join(v *view, e *logline.Event, oldest time.Time) error {
+	held := w.o.Held(e.QueueID)
+	how, ok := w.known[e.QueueID]
+	messageID := ""
+	if !ok || len(held) > 0 {
+		j, err := w.joinOf(v, e)
+		if err != nil {
+			return err
+		}
+		how, messageID = j.how, j.messageID
+		if len(w.known) == maxJoins {
+			clear(w.known)
+		}
+		if how != joinedNot && how != joinedAmbiguous && !isShort(e.QueueID) {
+			w.known[e.QueueID] = how
+		}
+		w.heldPerhaps(held, j.entry, e)
+	}
+	if how == joinedNot && (oldest.IsZero() || e.Time.Before(oldest)) {
+		how = joinedOlder
+	}
+	w.metrics.copies.WithLabelValues(how).Inc()
+	if how != joinedNot && how != joinedAmbiguous {
+		return nil
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.total++
+	w.unjoined = append(w.unjoined, Unjoined{QueueID: e.QueueID, MessageID: messageID, Address: e.Address, Time: e.Time, Why: how})
+	w.unjoined = w.unjoined[max(0, len(w.unjoined)-maxUnjoined):]
+	return nil
+}
+
+// heldPerhaps raises the alarm for a copy that nobody in the envelope was to get,
+// of a message that is held for some: where Postfix keeps no original recipients,
+// it removes no alias at a milter's word, and its log does not tell for whom the
+// copy came. entry is the message's, nil where all of it was held.
+func (w *watch) heldPerhaps(held []string, entry *journal.Entry, e *logline.Event) {
+	if len(held) == 0 || e.Outcome != logline.Sent || e.Through != "" {
+		return
+	}
+	expected := slices.Clone(held) // the alarm was raised before
+	if entry != nil {
+		expected = append(expected, entry.To...)
+	}
+	if slices.ContainsFunc(expected, func(to string) bool { return fold(to) == fold(e.Address) }) {
+		return
+	}
+	w.metrics.held.WithLabelValues(heldUnsure).Inc()
+	w.o.Logger.Error("perhaps a held recipient was delivered all the same: a copy went to an address that is not in the envelope, and the log does not tell for whom (Postfix: enable_original_recipient = yes)",
+		zap.String("queue_id", e.QueueID), zap.Strings("held", held), zap.String("delivered_to", e.Address), zap.String("relay", e.Relay), zap.Time("at", e.Time))
+}
+
+// join is how a copy's queue ID belongs to the journal.
+type join struct {
+	how       string
+	messageID string
+	entry     *journal.Entry // of the queue ID itself
+}
+
+func (w *watch) joinOf(v *view, e *logline.Event) (join, error) {
+	j := join{how: joinedNot}
+	events, err := v.ofQueueID(e.QueueID)
+	if err != nil {
+		return j, err
+	}
+	for _, l := range lives(e.QueueID, events) {
+		if !l.to.IsZero() && l.to.Before(e.Time) || l.began().After(e.Time) {
+			continue // another life
+		}
+		j.messageID = l.messageID
+		if j.entry, err = entryOf(w.o.Journal, &l); err != nil {
+			return j, err
+		}
+		if j.entry != nil {
+			j.how = joinedQueueID
+			return j, nil
+		}
+	}
+	notice, err := v.isNotice(e.QueueID)
+	if err != nil {
+		return j, err
+	}
+	if notice {
+		j.how = joinedNotice
+		return j, nil
+	}
+	if j.messageID == "" {
+		return j, nil
+	}
+	for r, err := range w.o.Journal.Lookup(journal.KeyOfMessageID(j.messageID)) {
+		if err != nil {
+			return j, err
+		}
+		if r.Entry.MessageID != j.messageID {
+			continue
+		}
+		if j.how == joinedMessageID {
+			j.how = joinedAmbiguous
+			return j, nil
+		}
+		j.how = joinedMessageID
+	}
+	return j, nil
+}
