@@ -49,8 +49,10 @@ test: install
 short:
 	$(GO) test -short ./...
 
+# The packages that start the program as a process of its own are left out: that
+# has no race detector in it.
 race: install
-	$(GO) test -race -short -timeout 15m ./...
+	$(GO) test -race -short -timeout 15m $$($(GO) list ./... | grep -v -e /cmd/internal/e2e -e /cmd/internal/bench -e /cmd/internal/demo -e /cmd/internal/lab)
 
 bench:
 	@$(GO) run ./cmd/internal/lab/install -rspamd
