@@ -1,6 +1,8 @@
 package evidence
 
 import (
+	"slices"
+
 	"github.com/weirmail/weir/intel"
 	"github.com/weirmail/weir/intel/journal"
 )
@@ -23,7 +25,7 @@ func (e *Evidence) Entry() *journal.Entry {
 		QueueID: env.QueueID, MessageID: cut(m.MessageID()),
 		From: env.From.Address(), Client: e.Client.Addr, Helo: cut(env.Helo), AuthUser: cut(env.AuthUser), Direction: e.Direction,
 		Subject: cut(m.Subject()), HeaderFrom: cut(m.Header.Get("From")), Date: cut(m.Header.Get("Date")),
-		Size: int64(len(m.Raw)), Body: m.Body, Observables: e.Observables, Generation: e.Generation,
+		Size: int64(len(m.Raw)), Body: m.Body, Observables: e.telling(), Generation: e.Generation,
 	}
 	for _, id := range append(m.References(), m.InReplyTo()...) {
 		if len(j.References) < maxEntryIDs {
@@ -56,6 +58,36 @@ func (e *Evidence) Entry() *journal.Entry {
 		}
 	}
 	return j
+}
+
+// telling gives the observables with those in front that a later search needs
+// most, where an entry cannot keep them all: what lists knew, then one link of
+// each host and what is neither link nor file.
+func (e *Evidence) telling() []intel.Observable {
+	if len(e.Observables) <= journal.MaxObservables {
+		return e.Observables
+	}
+	known := make(map[intel.Value]bool, len(e.Hits))
+	for i := range e.Hits {
+		known[e.Hits[i].Observable.Value] = true
+	}
+	hosts := make(map[string]bool)
+	var first, second, rest []intel.Observable
+	for _, o := range e.Observables {
+		host := o.Value.Host()
+		switch {
+		case known[o.Value]:
+			first = append(first, o)
+		case o.Role == intel.RoleAttachment || o.Role == intel.RoleURL && hosts[host]:
+			rest = append(rest, o)
+		default:
+			second = append(second, o)
+		}
+		if o.Role == intel.RoleURL {
+			hosts[host] = true
+		}
+	}
+	return slices.Concat(first, second, rest)
 }
 
 func cut(s string) string { return s[:min(len(s), maxEntryText)] }
