@@ -89,6 +89,7 @@ func Start(ctx context.Context, o Options) (_ *App, err error) {
 	if err := a.prepareState(); err != nil {
 		return nil, err
 	}
+	seen := a.fingerprint() // before anything is read: what is edited from now on is read again
 	rules, err := loadRules(o.Config)
 	if err != nil {
 		return nil, err
@@ -105,7 +106,7 @@ func Start(ctx context.Context, o Options) (_ *App, err error) {
 	if err := a.serveControl(); err != nil {
 		return nil, err
 	}
-	a.tasks.Go(func() { a.run(tasks, rules) })
+	a.tasks.Go(func() { a.run(tasks, rules, seen) })
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -139,7 +140,7 @@ func (a *App) undo() {
 }
 
 // run opens the stores and then works until the daemon ends.
-func (a *App) run(ctx context.Context, rules *rules) {
+func (a *App) run(ctx context.Context, rules *rules, seen string) {
 	h, err := a.openHouse(ctx, rules)
 	if err != nil {
 		if ctx.Err() == nil {
@@ -170,7 +171,7 @@ func (a *App) run(ctx context.Context, rules *rules) {
 	})
 	workers.Go(func() { a.logHead(ctx, h) })
 	workers.Go(func() { a.watchSpace(ctx) })
-	a.reload(ctx, h)
+	a.reload(ctx, h, seen)
 	workers.Wait()
 	a.mu.Lock()
 	a.house = nil

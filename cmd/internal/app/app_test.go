@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -314,6 +315,34 @@ func TestAnEditedListHoldsAtOnceAndABrokenOneChangesNothing(t *testing.T) {
 	eventually(t, "the mistake is forgotten", func() bool { return !strings.Contains(s.get("metrics.sock", "/readyz"), "lists") })
 	s.write("lists/allow/ok.txt", "evil.example\n")
 	eventually(t, "an allow in a new file holds", func() bool { return s.send(mail("http://evil.example/"), "a@example.org").Action == intel.ActionAccept })
+}
+
+// An edit counts whenever it is made: also between the moment at which a file was
+// read for the first time and that at which files are watched.
+func TestAnEditDuringTheStartHolds(t *testing.T) {
+	for i := range 8 {
+		s := newSite(t, "")
+		cfg, err := config.Load(s.file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.app, err = Start(t.Context(), Options{ConfigFile: s.file, Config: cfg}); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(s.stop)
+		eventually(t, "the stores open", func() bool { return i%2 == 0 || s.app.rooms() != nil })
+		for range i * 1000 {
+			runtime.Gosched() // other moments
+		}
+		s.write("lists/block/local.txt", "new.example\n")
+		if err := s.app.Ready(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the edit holds", func() bool {
+			return s.send(mail("see http://new.example/"), "a@example.org").Action == intel.ActionDiscard
+		})
+		s.stop()
+	}
 }
 
 func TestConfigurationAndPolicyReload(t *testing.T) {

@@ -57,8 +57,9 @@ const (
 	pollEvery = 30 * time.Second
 )
 
-// reload serves requests to reload, and reloads what was edited.
-func (a *App) reload(ctx context.Context, h *house) {
+// reload serves requests to reload, and reloads what was edited. The fingerprint
+// is one that was taken before anything was read.
+func (a *App) reload(ctx context.Context, h *house, seen string) {
 	watcher, err := fsnotify.NewWatcher()
 	if err != nil {
 		a.log.Warn("edits are seen only every half minute", zap.Error(err))
@@ -73,7 +74,6 @@ func (a *App) reload(ctx context.Context, h *house) {
 	defer poll.Stop()
 	timer := time.NewTimer(0) // the first round sees what was edited since the start
 	defer timer.Stop()
-	seen := a.fingerprint()
 	for {
 		if err == nil {
 			a.watch(watcher)
@@ -82,9 +82,8 @@ func (a *App) reload(ctx context.Context, h *house) {
 		case <-ctx.Done():
 			return
 		case r := <-a.reloads:
-			report := a.reloadAll(ctx, h)
-			seen = a.fingerprint()
-			r.done <- report
+			seen = a.fingerprint() // before: what is edited meanwhile is read again
+			r.done <- a.reloadAll(ctx, h)
 		case e := <-watcher.Events:
 			if a.concerns(e.Name) {
 				timer.Reset(settle)
