@@ -37,6 +37,9 @@ func walkCMS(data []byte, yield func(*File) bool) Flaw {
 	}
 	f := File{Index: 1, Packed: int64(len(b))}
 	if tag, size, body, ok := b.head(); ok && tag == tagOctets {
+		if size < 0 { // a string in one piece has to have a length
+			size = len(body)
+		}
 		f.stored = body[:size:size]
 		f.r = bytes.NewReader(f.stored)
 	} else {
