@@ -136,13 +136,17 @@ func parseForced(kind, text string) (intel.Pattern, error) {
 		}
 		return exact(intel.Domain(text))
 	case "url":
-		if starInHost(text) {
+		var p intel.Pattern
+		var err error
+		if strings.HasSuffix(text, "*") {
+			p, err = intel.URLPrefix(text)
+		} else {
+			p, err = exact(intel.URL(text))
+		}
+		if err == nil && starInHost(p) {
 			return intel.Pattern{}, &cureError{"has a * in its host", "a * can only stand at the end of a URL; .evil.example covers a domain and all below it"}
 		}
-		if strings.HasSuffix(text, "*") {
-			return intel.URLPrefix(text)
-		}
-		return exact(intel.URL(text))
+		return p, err
 	case "ip":
 		return parseIP(text)
 	}
@@ -154,15 +158,9 @@ func parseForced(kind, text string) (intel.Pattern, error) {
 }
 
 // starInHost reports whether a URL is meant for many hosts, which no URL can be.
-func starInHost(text string) bool {
-	_, rest, ok := strings.Cut(text, "://")
-	if !ok {
-		rest = text
-	}
-	if end := strings.IndexAny(rest, `/?#\`); end >= 0 {
-		return strings.Contains(rest[:end], "*")
-	}
-	return strings.Contains(strings.TrimSuffix(rest, "*"), "*")
+func starInHost(p intel.Pattern) bool {
+	v, err := intel.URL(p.Text())
+	return err == nil && strings.Contains(v.Host(), "*")
 }
 
 func exact(v intel.Value, err error) (intel.Pattern, error) {
