@@ -2,8 +2,6 @@ package policy
 
 import (
 	"bytes"
-	"strings"
-	"unicode/utf8"
 
 	"github.com/pelletier/go-toml/v2/unstable"
 )
@@ -94,21 +92,4 @@ func (p *places) locateWhen(raw []byte, at place) {
 	if rest := raw[quotes:]; quotes == 3 && (bytes.HasPrefix(rest, []byte("\n")) || bytes.HasPrefix(rest, []byte("\r\n"))) {
 		p.when = place{at.line + 1, 1}
 	}
-}
-
-// Source gives the line of the file that an error speaks of and a mark under
-// its column, for people.
-func Source(data []byte, e *Error) string {
-	if e.Line == 0 {
-		return ""
-	}
-	lines := strings.Split(string(data), "\n")
-	if e.Line > len(lines) {
-		return ""
-	}
-	line := strings.TrimRight(lines[e.Line-1], "\r")
-	if e.Column == 0 || e.Column > utf8.RuneCountInString(line)+1 {
-		return line
-	}
-	return line + "\n" + strings.Repeat(" ", e.Column-1) + "^"
 }

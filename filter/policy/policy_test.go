@@ -305,18 +305,6 @@ func TestFaultsInAFileAreAllNamedWithTheirPlace(t *testing.T) {
 	}
 }
 
-func TestAnErrorShowsItsLine(t *testing.T) {
-	text := []byte("[[rule]]\nname = 'a'\nwhen = 'blcks'\naction = 'hold'\n")
-	_, err := Parse("p", text, Options{})
-	var fault *Error
-	if !errors.As(err, &fault) {
-		t.Fatal(err)
-	}
-	if got := Source(text, fault); got != "when = 'blcks'\n        ^" {
-		t.Errorf("%q", got)
-	}
-}
-
 func TestTheReferenceNamesEveryVariable(t *testing.T) {
 	if os.Getenv("WEIR_UPDATE") != "" {
 		if err := os.WriteFile("reference.md", []byte(Reference()), 0o644); err != nil {

@@ -29,9 +29,6 @@ func (t *Table) Row(cells ...string) {
 	t.rows = append(t.rows, row)
 }
 
-// Len gives the number of rows.
-func (t *Table) Len() int { return len(t.rows) }
-
 // gap stands between two columns.
 const gap = "  "
 

@@ -98,10 +98,25 @@ func (s *site) quota(t *testing.T, kib int) {
 		text = fmt.Sprintf("plugin {\n  quota_rule = *:storage=%dK\n}\n", kib)
 	}
 	write(t, filepath.Join(s.dir, "quota.conf"), text)
+	before := s.reloads(t)
 	if err := s.Reload(); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(500 * time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := lab.Poll(ctx, func() (bool, error) { return s.reloads(t) > before, nil }); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// reloads counts how often Dovecot said that it reads its configuration again.
+func (s *site) reloads(t *testing.T) int {
+	t.Helper()
+	log, err := os.ReadFile(s.LogPath())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Count(string(log), "SIGHUP received")
 }
 
 // noComplaints checks that Dovecot found nothing wrong with its mailboxes.
