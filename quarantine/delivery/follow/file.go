@@ -66,11 +66,7 @@ func (f *File) Run(ctx context.Context, after []byte, emit Emit) error {
 // read reads parts one after the other; of the last one it waits for more until
 // the file is rotated. It gives where it ended.
 func (f *File) read(ctx context.Context, parts []*part, gap string, emit Emit) (place, error) {
-	defer func() {
-		for _, p := range parts {
-			_ = p.file.Close() // only read from
-		}
-	}()
+	defer closeAll(parts)
 	// Also without a gap: whoever waited for the file sees that it is there.
 	if err := emit(Batch{Gap: gap, AsOf: parts[0].place.Written, After: parts[0].place.encode()}); err != nil {
 		return place{}, err

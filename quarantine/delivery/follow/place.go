@@ -1,12 +1,15 @@
 package follow
 
 import (
+	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -52,45 +55,58 @@ func (p *place) setTail(tail []byte) {
 
 // parts opens what is to be read from a place on, in order: the file that the
 // place lies in, what was rotated after it, and the file itself unless it is
-// still empty. gap says that the first of them is not to be found.
+// not there yet or still empty. gap says that the first of them is not to be
+// found.
 func (f *File) parts(at place, drained bool) (parts []*part, gap string, err error) {
-	live, err := openPart(f.path)
-	if err != nil {
-		return nil, "", err
-	}
-	if at.Inode == 0 || live.goOn(at) {
-		return []*part{live}, "", nil // the first time, or nothing has changed
-	}
-	rotated, err := f.rotated(live)
-	if err != nil {
+	if live, err := openPart(f.path); err == nil {
+		if at.Inode == 0 || live.goOn(at) {
+			return []*part{live}, "", nil // the first time, or nothing has changed
+		}
 		_ = live.file.Close() // only read from
+	} else if at.Inode == 0 || !errors.Is(err, fs.ErrNotExist) {
 		return nil, "", err
 	}
-	slices.SortStableFunc(rotated, func(a, b *part) int { return a.place.Written.Compare(b.place.Written) })
+	all, err := f.look()
+	if err != nil {
+		return nil, "", err
+	}
 	// The one that was read itself, before a copy of it.
-	i := slices.IndexFunc(rotated, func(p *part) bool { return p.same(at) && p.goOn(at) })
+	i := slices.IndexFunc(all, func(p *part) bool { return p.same(at) && p.goOn(at) })
 	if i < 0 && at.Length > 0 {
-		i = slices.IndexFunc(rotated, func(p *part) bool { return p.goOn(at) })
+		i = slices.IndexFunc(all, func(p *part) bool { return p.goOn(at) })
 	}
 	if i < 0 {
 		if !drained {
 			gap = fmt.Sprintf("what was read of %s last, to byte %d, is in none of its rotated files: lines may be missing", f.path, at.Offset)
 		}
-		i = slices.IndexFunc(rotated, func(p *part) bool { return p.place.Written.After(at.Written) })
+		i = slices.IndexFunc(all, func(p *part) bool { return p.place.Written.After(at.Written) })
 	}
 	if i < 0 {
-		i = len(rotated)
+		i = len(all) - 1
+		if all[i].file.Name() != f.path {
+			closeAll(all)
+			return nil, "", &fs.PathError{Op: "open", Path: f.path, Err: fs.ErrNotExist}
+		}
 	}
-	for _, older := range rotated[:i] {
-		_ = older.file.Close() // only read from
-	}
-	parts = rotated[i:]
-	if info, err := live.file.Stat(); err == nil && info.Size() == 0 && len(parts) > 0 {
+	closeAll(all[:i])
+	all = all[i:]
+	if last := all[len(all)-1]; len(all) > 1 && last.empty() {
 		// Whoever writes may not have gone over to it yet.
-		_ = live.file.Close() // only read from
-		return parts, gap, nil
+		_ = last.file.Close() // only read from
+		all = all[:len(all)-1]
 	}
-	return append(parts, live), gap, nil
+	return all, gap, nil
+}
+
+func closeAll(parts []*part) {
+	for _, p := range parts {
+		_ = p.file.Close() // only read from
+	}
+}
+
+func (p *part) empty() bool {
+	info, err := p.file.Stat()
+	return err == nil && info.Size() == 0
 }
 
 func (p *part) same(at place) bool {
@@ -113,9 +129,61 @@ func (p *part) goOn(at place) bool {
 	return true
 }
 
-// rotated opens the files that the file was rotated to. One that is gone by now,
-// or cannot be read, is passed over.
-func (f *File) rotated(live *part) (parts []*part, err error) {
+// look opens the files that the file was rotated to, the oldest first, and the
+// file itself as the last if it is there. One that is gone by now, or cannot be
+// read, is passed over. There is one, or an error.
+func (f *File) look() ([]*part, error) {
+	before, err := f.names()
+	for tries := 1; err == nil; tries++ {
+		var parts []*part
+		var failed error
+		for _, n := range before {
+			p, err := openPart(f.path + n.suffix)
+			if err != nil {
+				failed = err
+				continue
+			}
+			parts = append(parts, p)
+		}
+		// A rotation in between gives one file another's name: one was opened
+		// twice then, another not at all.
+		var after []name
+		after, err = f.names()
+		still := err == nil && slices.EqualFunc(before, after, name.same)
+		switch {
+		case still && len(parts) > 0:
+			return parts, nil
+		case still && failed != nil:
+			return nil, failed
+		case tries == maxLooks && err == nil:
+			err = fmt.Errorf("%s and what it was rotated to change faster than they can be opened", f.path)
+		}
+		closeAll(parts)
+		before = after
+	}
+	return nil, err
+}
+
+// maxLooks is how often a folder that changes while it is looked at is looked
+// at again.
+const maxLooks = 100
+
+// name is one that a file has: what follows that of the file itself.
+type name struct {
+	suffix        string
+	device, inode uint64
+	written       time.Time
+}
+
+// same leaves the time out: somebody writes while we look.
+func (n name) same(m name) bool {
+	return n.suffix == m.suffix && n.device == m.device && n.inode == m.inode
+}
+
+// names lists those of the file and of what it was rotated to, in the order
+// that the lines were written in. Modification times are no finer than the
+// kernel's tick, and a rotation may be: of those that are equal, names decide.
+func (f *File) names() (all []name, err error) {
 	dir, base := filepath.Split(f.path)
 	entries, err := os.ReadDir(filepath.Clean(dir))
 	if err != nil {
@@ -123,20 +191,41 @@ func (f *File) rotated(live *part) (parts []*part, err error) {
 	}
 	for _, e := range entries {
 		suffix, ok := strings.CutPrefix(e.Name(), base)
-		if !ok || !isRotation(suffix) {
+		if !ok || suffix != "" && !isRotation(suffix) {
 			continue
 		}
-		p, err := openPart(filepath.Join(dir, e.Name()))
+		info, err := os.Stat(f.path + suffix)
 		if err != nil {
 			continue
 		}
-		if p.same(live.place) {
-			_ = p.file.Close() // rotated while we looked: it is read as the live one
-			continue
-		}
-		parts = append(parts, p)
+		n := name{suffix: suffix, written: info.ModTime()}
+		n.device, n.inode = identity(info)
+		all = append(all, n)
 	}
-	return parts, nil
+	if len(all) == 0 {
+		return nil, &fs.PathError{Op: "open", Path: f.path, Err: fs.ErrNotExist}
+	}
+	slices.SortFunc(all, func(a, b name) int {
+		switch {
+		case a.suffix == "":
+			return 1
+		case b.suffix == "":
+			return -1
+		}
+		return cmp.Or(a.written.Compare(b.written), olderFirst(a.suffix, b.suffix))
+	})
+	return all, nil
+}
+
+// olderFirst orders suffixes: ".2" was rotated before ".1", but "-20260530"
+// before "-20260531".
+func olderFirst(a, b string) int {
+	m, errA := strconv.ParseUint(a[1:], 10, 16)
+	n, errB := strconv.ParseUint(b[1:], 10, 16)
+	if errA == nil && errB == nil {
+		return cmp.Compare(n, m)
+	}
+	return strings.Compare(a, b)
 }
 
 // isRotation tells the names that rotation gives, ".1", "-20260531",
