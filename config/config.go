@@ -44,6 +44,9 @@ type Config struct {
 	// Where each copy of a message really went: the logs of MTA and mailbox server.
 	Delivery Delivery `toml:"delivery"`
 
+	// What happens when mail that was let through turns out to be bad: which copies are pulled out of mailboxes at once, which wait for a person, and which are never touched. The work in the mailboxes is done by `weir pull`, a process of its own; without one, incidents only say what would be pulled.
+	Incident Incident `toml:"incident"`
+
 	// How a released message goes back to the MTA.
 	Reinject Reinject `toml:"reinject"`
 
@@ -226,8 +229,50 @@ type Journal struct {
 
 // Delivery is the section [delivery].
 type Delivery struct {
-	// The logs that tell of deliveries: `file:PATH`, of which rotations by renaming or by copying and truncating are followed, or `journald:` for what systemd's journal has under the facility mail (`journald:/FOLDER` for a journal kept elsewhere). Postfix, Sendmail and Dovecot's LMTP, LDA and Sieve are understood. The daemon's user must be able to read them (Debian: group `adm`; journal: `systemd-journal`). Empty: nothing is known but the recipients of the envelope.
+	// The logs that tell of deliveries: `file:PATH`, of which rotations by renaming or by copying and truncating are followed, or `journald:` for what systemd's journal has under the facility mail (`journald:/FOLDER` for a journal kept elsewhere). Or `syslog:tcp:ADDRESS:PORT` listens for what the syslog daemons of other hosts send (RFC 5424, and the older form), with `tls` or `udp` instead of `tcp`: let each send by a disk queue, since what comes while Weir is down is theirs to keep. Postfix, Sendmail and Dovecot's LMTP, LDA and Sieve are understood. The daemon's user must be able to read them (Debian: group `adm`; journal: `systemd-journal`). Empty: nothing is known but the recipients of the envelope.
 	Logs []DeliveryLog `toml:"logs" example:"[\"file:/var/log/mail.log\", \"journald:\"]"`
+
+	// The hosts that may send syslog. Empty: this host alone.
+	SyslogFrom []Prefix `toml:"syslog_from" example:"[\"192.0.2.25\"]"`
+
+	// The certificate that the syslog listener shows over TLS, in PEM.
+	SyslogCertFile Path `toml:"syslog_cert_file" example:"\"/etc/weir/syslog.pem\""`
+
+	// Its key, in PEM.
+	SyslogKeyFile Path `toml:"syslog_key_file" example:"\"/etc/weir/syslog.key\""`
+
+	// The authorities whose certificates senders have to show over TLS, in PEM. Empty: senders need none.
+	SyslogCAFile Path `toml:"syslog_ca_file" example:"\"/etc/weir/syslog-ca.pem\""`
+}
+
+// Incident is the section [incident].
+type Incident struct {
+	// The sources whose entries pull mail without a person: `list:` and the file's path below `lists.dir`, `feed:` and its name, `operator`; a `*` stands for anything. What is not named here waits for approval.
+	Automatic []SourcePattern `toml:"automatic" live:"" example:"[\"list:block/*\", \"operator\"]"`
+
+	// How many deliveries of one incident are pulled without a person; all of it waits for approval beyond. Above it, what a person opened needs the approval of a second one.
+	MaxDeliveries int `toml:"max_deliveries" range:"1..100000" live:""`
+
+	// How many deliveries of all incidents together are pulled without a person in an hour of the clock.
+	MaxHourly int `toml:"max_hourly" range:"1..1000000" live:""`
+
+	// How long an approval holds for what could not be tried. After that it waits for a person again.
+	ApprovalFor Duration `toml:"approval_for" range:"1m..365d" live:""`
+
+	// Mailboxes that are never touched, by address: the abuse desk, a legal hold.
+	Protected []string `toml:"protected" live:"" example:"[\"abuse@example.org\", \"@legal.example.org\"]"`
+
+	// Groups of the directory whose mailboxes are never touched.
+	ProtectedGroups []string `toml:"protected_groups" live:"" example:"[\"legal-hold\"]"`
+
+	// Groups of the directory whose copies wait for a person. `vip` also means those whom the directory marks as such.
+	ApproveGroups []string `toml:"approve_groups" live:"" example:"[\"vip\"]"`
+
+	// The login that a mailbox has where neither the delivery log nor the directory says it: `%u` is the address without its extension, `%n` its local part and `%d` its domain.
+	Mailbox MailboxTemplate `toml:"mailbox" live:""`
+
+	// How long a message can wait in the MTA's queue (Postfix: `maximal_queue_lifetime`). So long, and a day more, a copy that no log confirms is looked for.
+	QueueLifetime Duration `toml:"queue_lifetime" range:"1h..365d" live:""`
 }
 
 // Reinject is the section [reinject].

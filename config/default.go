@@ -64,6 +64,14 @@ func Default() *Config {
 			Lookback:  Duration(30 * day),
 			MaxSize:   20 << 30,
 		},
+		Incident: Incident{
+			Automatic:     []SourcePattern{"list:*", "operator"},
+			MaxDeliveries: 500,
+			MaxHourly:     2000,
+			ApprovalFor:   Duration(day),
+			Mailbox:       "%u",
+			QueueLifetime: Duration(5 * day),
+		},
 		Reinject: Reinject{
 			Timeout: Duration(10 * time.Minute),
 			Inbound: Route{

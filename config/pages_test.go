@@ -113,7 +113,7 @@ func TestEveryTagIsUsable(t *testing.T) {
 			if f.tag.Get("range") == "" {
 				t.Errorf("%s has no range", f.key)
 			}
-		case string, bool, Path, Listen, Endpoint, []Listen, []Prefix, []Domain, []Principal, []DeliveryLog:
+		case string, bool, Path, Listen, Endpoint, []Listen, []Prefix, []Domain, []Principal, []DeliveryLog, []SourcePattern, []string, MailboxTemplate:
 		default:
 			if f.tag.Get("oneof") == "" {
 				t.Errorf("%s: %s is a type that this test does not know", f.key, v.Type())
@@ -246,6 +246,12 @@ func typeText(f field, c *Config) string {
 		return "list of users and groups"
 	case []DeliveryLog:
 		return "list of logs"
+	case []SourcePattern:
+		return "list of sources"
+	case []string:
+		return "list of texts"
+	case MailboxTemplate:
+		return "template"
 	}
 	words := strings.Fields(f.tag.Get("oneof"))
 	return "`" + strings.Join(words[:len(words)-1], "`, `") + "` or `" + words[len(words)-1] + "`"

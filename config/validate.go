@@ -30,6 +30,7 @@ func (c *Config) check() Errors {
 	c.checkSockets(report)
 	c.checkMail(report)
 	c.checkDelivery(report)
+	c.checkIncident(report)
 	c.checkRoute(report, "reinject.inbound", &c.Reinject.Inbound)
 	c.checkRoute(report, "reinject.outbound", &c.Reinject.Outbound)
 

@@ -127,19 +127,19 @@ type Target struct {
 // Copy is one copy of a message as it stands in a mailbox. It is plain data, of
 // use to the Backend that gave it. All text in it is a stranger's.
 type Copy struct {
-	Folder string // as the user sees it, in UTF-8; "INBOX" for the inbox
-	Role   Role   // what the folder is for
-	ID     string // the store's own name of the copy in that folder; IMAP: UIDVALIDITY/UID
+	Folder string `json:"folder"`         // as the user sees it, in UTF-8; "INBOX" for the inbox
+	Role   Role   `json:"role,omitempty"` // what the folder is for
+	ID     string `json:"id"`             // the store's own name of the copy in that folder; IMAP: UIDVALIDITY/UID
 
-	MessageID string // without angle brackets; of several the first
-	WeirID    string // X-Weir-ID; of several the first
+	MessageID string `json:"message_id,omitempty"` // without angle brackets; of several the first
+	WeirID    string `json:"weir_id,omitempty"`    // X-Weir-ID; of several the first
 
-	Size     int64     // bytes that Fetch gives; of what an IMAP server says
-	Date     time.Time // when it came into the store (INTERNALDATE); whole seconds
-	Flags    []Flag    // in the order of their names
-	Keywords []string  // what users and clients marked it with; likewise
+	Size     int64     `json:"size"`               // bytes that Fetch gives; of what an IMAP server says
+	Date     time.Time `json:"date"`               // when it came into the store (INTERNALDATE); whole seconds
+	Flags    []Flag    `json:"flags,omitempty"`    // in the order of their names
+	Keywords []string  `json:"keywords,omitempty"` // what users and clients marked it with; likewise
 
-	By By // what it was found by
+	By By `json:"by,omitempty"` // what it was found by
 }
 
 // Has reports whether a copy has a flag.

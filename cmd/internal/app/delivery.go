@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"path/filepath"
 	"sync"
@@ -21,9 +22,13 @@ import (
 func (a *App) openDeliveries(ctx context.Context, cfg *config.Config, h *house) error {
 	var sources []follow.Source
 	for i, text := range cfg.Delivery.Logs {
-		s, err := follow.Parse(text.String())
+		options, err := syslogOptions(cfg, text)
 		if err != nil {
-			return cfg.Problem(fmt.Sprintf("delivery.logs[%d]", i), err.Error(), "name a file or the journal")
+			return err
+		}
+		s, err := follow.Parse(text.String(), options)
+		if err != nil {
+			return cfg.Problem(fmt.Sprintf("delivery.logs[%d]", i), err.Error(), "name a file, the journal or a syslog listener")
 		}
 		sources = append(sources, s)
 	}
@@ -39,6 +44,30 @@ func (a *App) openDeliveries(ctx context.Context, cfg *config.Config, h *house) 
 		h.onClose(a.log.Logger, "deliveries", h.deliveries.Close)
 	}
 	return err
+}
+
+// syslogOptions gives who may send to a log that listens, and what it shows them.
+func syslogOptions(cfg *config.Config, text config.DeliveryLog) (o follow.SyslogOptions, err error) {
+	network, _, listens := text.Syslog()
+	if !listens {
+		return o, nil
+	}
+	d := &cfg.Delivery
+	o.From = prefixes(d.SyslogFrom)
+	if network != "tls" {
+		return o, nil
+	}
+	pair, err := tls.LoadX509KeyPair(string(d.SyslogCertFile), string(d.SyslogKeyFile))
+	if err != nil {
+		return o, cfg.Problem("delivery.syslog_cert_file", fmt.Sprintf("certificate and key cannot be used: %v", err), "name a PEM certificate and its key")
+	}
+	o.TLS = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
+	if d.SyslogCAFile == "" {
+		return o, nil
+	}
+	o.TLS.ClientAuth = tls.RequireAndVerifyClientCert
+	o.TLS.ClientCAs, err = certPool(cfg, "delivery.syslog_ca_file", string(d.SyslogCAFile))
+	return o, err
 }
 
 // reportLog says when a delivery log cannot be read, and when it can again.

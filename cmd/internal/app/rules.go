@@ -173,13 +173,9 @@ func readSecret(name string) (string, error) {
 func tlsConfig(cfg *config.Config, section string, r *config.Route) (*tls.Config, error) {
 	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: r.TLSName}
 	if r.TLSCAFile != "" {
-		pem, err := os.ReadFile(string(r.TLSCAFile))
-		if err != nil {
-			return nil, cfg.Problem(section+".tls_ca_file", err.Error(), "name a readable PEM file")
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, cfg.Problem(section+".tls_ca_file", "holds no certificate", "name a PEM file with the certificates to trust")
+		var err error
+		if c.RootCAs, err = certPool(cfg, section+".tls_ca_file", string(r.TLSCAFile)); err != nil {
+			return nil, err
 		}
 	}
 	if r.TLSCertFile != "" {
@@ -190,4 +186,17 @@ func tlsConfig(cfg *config.Config, section string, r *config.Route) (*tls.Config
 		c.Certificates = []tls.Certificate{pair}
 	}
 	return c, nil
+}
+
+// certPool reads the authorities that a key of the configuration names.
+func certPool(cfg *config.Config, key, file string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, cfg.Problem(key, err.Error(), "name a readable PEM file")
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, cfg.Problem(key, "holds no certificate", "name a PEM file with the certificates to trust")
+	}
+	return pool, nil
 }

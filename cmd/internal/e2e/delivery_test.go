@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -196,4 +198,36 @@ func TestACopyThatTheMTAMakesOfAHeldMessageRaisesTheAlarm(t *testing.T) {
 	if !strings.Contains(string(log), "perhaps a held recipient was delivered") || !strings.Contains(string(log), `"delivered_to": "carol@lab.test"`) {
 		t.Error("the log does not tell of it")
 	}
+}
+
+// The mailboxes are on another host, whose syslog daemon sends its lines.
+func TestLinesOfAnotherHostAreJoinedThroughSyslog(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, options{noStart: true})
+	listen := s.freeAddr()
+	s.must(os.Chmod(s.postfix.LogPath(), 0o644))
+	text := string(s.read("weir.toml"))
+	s.write("weir.toml", text+fmt.Sprintf("\n[delivery]\nlogs = [%q, %q]\nsyslog_from = [\"127.0.0.0/8\"]\n", "file:"+s.postfix.LogPath(), "syslog:tcp:"+listen))
+	s.start()
+	s.send(letter("remote", "x", "carol+ext@lab.test"))
+	s.went("remote", "carol+ext@lab.test > carol+ext@lab.test mailbox by queue-id")
+	host, port, err := net.SplitHostPort(listen)
+	s.must(err)
+	for line := range strings.Lines(string(s.dovecotLog())) {
+		// The date and the time are the file's.
+		if _, line, ok := strings.Cut(strings.TrimSpace(line), " lmtp("); ok {
+			out, err := exec.CommandContext(t.Context(), "logger", "--tcp", "--octet-count", "--rfc5424", "-n", host, "-P", port, "-t", "dovecot", "-p", "mail.info", "--", "lmtp("+line).CombinedOutput()
+			if err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+		}
+	}
+	s.went("remote", "carol+ext@lab.test > carol+ext@lab.test mailbox in carol@lab.test/INBOX by session")
+}
+
+func (s *site) dovecotLog() []byte {
+	s.t.Helper()
+	b, err := os.ReadFile(s.boxes.LogPath())
+	s.must(err)
+	return b
 }

@@ -410,8 +410,9 @@ func FuzzSplit(f *testing.F) {
 
 func TestASourceIsReadFromItsConfiguredForm(t *testing.T) {
 	for text, ok := range map[string]bool{"file:/var/log/mail.log": true, "journald:": true, "journald:/var/log/journal": true,
-		"": false, "file:": false, "file:mail.log": false, "/var/log/mail.log": false, "journald:x": false, "journald": false} {
-		s, err := Parse(text)
+		"": false, "file:": false, "file:mail.log": false, "/var/log/mail.log": false, "journald:x": false, "journald": false,
+		"syslog:tcp:127.0.0.1:1514": true, "syslog:udp:[::1]:1514": true, "syslog:tls:127.0.0.1:1": false, "syslog:127.0.0.1:1": false, "syslog:tcp:host:1": false} {
+		s, err := Parse(text, SyslogOptions{})
 		if (err == nil) != ok {
 			t.Errorf("%q: %v", text, err)
 		}

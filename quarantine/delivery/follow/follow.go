@@ -1,5 +1,5 @@
-// Package follow reads logs as they grow: a file through its rotations, or the
-// journal of systemd. It gives lines in batches, each with the position behind
+// Package follow reads logs as they grow: a file through its rotations, the
+// journal of systemd, or what syslog daemons of other hosts send. It gives lines in batches, each with the position behind
 // it. Who keeps that position together with what it made of the lines loses none
 // of them and takes none twice, however it ends.
 //
@@ -61,18 +61,23 @@ const (
 const (
 	filePrefix    = "file:"
 	journalPrefix = "journald:"
+	syslogPrefix  = "syslog:"
 )
 
 // Parse reads a source as it is configured: "file:/var/log/mail.log", "journald:"
-// for this host's journal, or "journald:/folder" for one in a folder.
-func Parse(text string) (Source, error) {
+// for this host's journal, "journald:/folder" for one in a folder, or
+// "syslog:tcp:ADDRESS:PORT" (tls, udp) for what other hosts send. Of the options
+// all but network and address count.
+func Parse(text string, o SyslogOptions) (Source, error) {
 	switch {
 	case strings.HasPrefix(text, filePrefix+"/"):
 		return NewFile(FileOptions{Path: text[len(filePrefix):]})
 	case text == journalPrefix, strings.HasPrefix(text, journalPrefix+"/"):
 		return NewJournal(JournalOptions{Dir: text[len(journalPrefix):]})
+	case strings.HasPrefix(text, syslogPrefix):
+		return parseSyslog(text[len(syslogPrefix):], o)
 	}
-	return nil, fmt.Errorf("%q is neither file:/PATH nor journald: with or without a folder", text)
+	return nil, fmt.Errorf("%q is neither file:/PATH, nor journald: with or without a folder, nor syslog:NETWORK:ADDRESS:PORT", text)
 }
 
 var errNoPath = errors.New("follow: FileOptions.Path is missing")
