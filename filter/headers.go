@@ -2,7 +2,6 @@ package filter
 
 import (
 	"bytes"
-	"fmt"
 	"mime"
 	"strings"
 
@@ -58,7 +57,7 @@ func removeOurs(m *message.Message) []verdict.Edit {
 func countFields(raw []byte, name string) int {
 	n := 0
 	for len(raw) > 0 && raw[0] != '\r' && raw[0] != '\n' {
-		if len(raw) > len(name) && bytes.EqualFold(raw[:len(name)], []byte(name)) && bytes.HasPrefix(bytes.TrimLeft(raw[len(name):], " \t"), []byte(":")) {
+		if len(raw) > len(name) && (raw[0]^name[0])&^0x20 == 0 && bytes.EqualFold(raw[:len(name)], []byte(name)) && bytes.HasPrefix(bytes.TrimLeft(raw[len(name):], " \t"), []byte(":")) {
 			n++
 		}
 		end := bytes.IndexByte(raw, '\n')
@@ -75,7 +74,7 @@ func countFields(raw []byte, name string) int {
 // and never of notes or lists. In observe mode it says what would have been.
 func verdictField(v *verdict.Verdict, ref string) string {
 	if v.Observed {
-		return fmt.Sprintf("%s; rule=%s; ref=%s; mode=observe", v.Action, v.Rule, ref)
+		return v.Action.String() + "; rule=" + v.Rule + "; ref=" + ref + "; mode=observe"
 	}
 	action, rule := intel.ActionAccept, policy.DefaultRule
 	for i := range v.Recipients {
@@ -83,7 +82,7 @@ func verdictField(v *verdict.Verdict, ref string) string {
 			action, rule = r.Action, r.Rule
 		}
 	}
-	return fmt.Sprintf("%s; rule=%s; ref=%s", action, rule, ref)
+	return action.String() + "; rule=" + rule + "; ref=" + ref
 }
 
 // tagSubject puts the prefix before the subject as it stands, encoded words

@@ -86,10 +86,11 @@ func (r *Rules) gather(env *message.Envelope, m *message.Message, lists *match.M
 		e.Recipients[i] = evidence.Recipient{Path: env.To[i], Value: v, Person: r.lookup(v)}
 	}
 	e.Direction = r.Site.direction(from.inside, values)
-	if v, err := intel.Address(env.From.Address()); err == nil {
+	if r.Directory != nil {
+		v, _ := intel.Address(env.From.Address())
 		e.Sender = r.lookup(v)
 	}
-	e.Observables = observables(env, from.client, m)
+	e.Observables = observables(env, values, from.client, m)
 	snapshot := lists.Acquire()
 	defer snapshot.Release()
 	e.Generation = snapshot.Generation()

@@ -8,8 +8,9 @@ import (
 )
 
 // observables lists what a message shows that an indicator could name, the
-// most telling first: whoever keeps only some of them keeps the first ones.
-func observables(env *message.Envelope, client message.Client, m *message.Message) []intel.Observable {
+// most telling first: whoever keeps only some of them keeps the first ones. to has
+// the address of each recipient, zero where that is none.
+func observables(env *message.Envelope, to []intel.Value, client message.Client, m *message.Message) []intel.Observable {
 	c := collector{all: make([]intel.Observable, 0, 16+len(m.URLs)+3*len(m.Parts)+len(env.To))}
 	c.client(env, client)
 	c.address(env.From.Address(), intel.RoleEnvelopeFrom, "envelope")
@@ -22,8 +23,12 @@ func observables(env *message.Envelope, client message.Client, m *message.Messag
 	for i := range m.URLs {
 		c.add(m.URLs[i].Value, intel.RoleURL, m.URLs[i].Place)
 	}
-	for i := range env.To {
-		c.address(env.To[i].Address(), intel.RoleRcpt, "envelope")
+	for i, v := range to {
+		if v.IsZero() {
+			c.address(env.To[i].Address(), intel.RoleRcpt, "envelope")
+		} else {
+			c.add(v, intel.RoleRcpt, "envelope")
+		}
 	}
 	return c.all
 }

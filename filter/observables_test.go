@@ -12,7 +12,11 @@ import (
 
 func observablesOf(raw, from string) []intel.Observable {
 	env := &message.Envelope{From: message.Path{Raw: from}, To: []message.Path{{Raw: "<a@example.org>"}}}
-	return observables(env, env.Client, message.Parse([]byte(raw), message.Options{}))
+	to := make([]intel.Value, len(env.To))
+	for i := range env.To {
+		to[i], _ = intel.Address(env.To[i].Address())
+	}
+	return observables(env, to, env.Client, message.Parse([]byte(raw), message.Options{}))
 }
 
 func shows(all []intel.Observable, value intel.Value, role intel.Role) bool {

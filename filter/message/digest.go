@@ -1,10 +1,10 @@
 package message
 
 import (
+	"bytes"
 	"crypto/md5"  //nolint:gosec // indicators name files by it
 	"crypto/sha1" //nolint:gosec // indicators name files by it
 	"crypto/sha256"
-	"encoding/binary"
 	"hash"
 )
 
@@ -17,9 +17,9 @@ type digester struct {
 	sha256, sha1, md5 hash.Hash
 	print             hash.Hash // SHA-256 of the normal form
 	wantPrint         bool
-	short             bool // SHA-256 alone
-	cr                bool // the last byte was a CR that the normal form still lacks
-	normal            [blockBytes + 8]byte
+	short             bool                 // SHA-256 alone
+	cr                bool                 // the last byte was a CR that the normal form still lacks
+	normal            [blockBytes + 1]byte // and the CR before
 	size              int64
 }
 
@@ -69,41 +69,41 @@ func (d *digester) sum(p *Part) {
 }
 
 // normalise gives block in the form that mail stores keep: CRLF as LF, NUL as
-// 0x80. Eight bytes at a time, since most have neither.
+// 0x80. It is valid until the next call.
 func (d *digester) normalise(block []byte) []byte {
-	const ones, highs = 0x0101010101010101, 0x8080808080808080
-	out, n := &d.normal, 0
-	for i := 0; i < len(block); {
-		for i+8 <= len(block) && !d.cr {
-			w := binary.LittleEndian.Uint64(block[i:])
-			cr := w ^ ones*'\r'
-			if ((w-ones)&^w|(cr-ones)&^cr)&highs != 0 {
-				break
-			}
-			binary.LittleEndian.PutUint64(out[n:], w)
-			i, n = i+8, n+8
-		}
-		for end := min(i+8, len(block)); i < end; i++ {
-			c := block[i]
-			if d.cr {
-				d.cr = false
-				if c != '\n' {
-					out[n] = '\r'
-					n++
-				}
-			}
-			switch c {
-			case '\r':
-				d.cr = true
-				continue
-			case 0:
-				c = 0x80
-			}
-			out[n] = c
-			n++
+	out := d.normal[:0]
+	if d.cr && len(block) > 0 {
+		d.cr = false
+		if block[0] != '\n' {
+			out = append(out, '\r')
 		}
 	}
-	return out[:n]
+	for {
+		i := bytes.IndexByte(block, '\r')
+		if i < 0 {
+			out = append(out, block...)
+			break
+		}
+		if i+1 == len(block) {
+			out = append(out, block[:i]...)
+			d.cr = true
+			break
+		}
+		end := i
+		if block[i+1] != '\n' {
+			end++
+		}
+		out = append(out, block[:end]...)
+		block = block[i+1:]
+	}
+	if i := bytes.IndexByte(out, 0); i >= 0 {
+		for ; i < len(out); i++ {
+			if out[i] == 0 {
+				out[i] = 0x80
+			}
+		}
+	}
+	return out
 }
 
 // digestWhole gives p the digests of content that is all there.

@@ -402,7 +402,7 @@ func (r *reader) messageHeader(h Header, in *nest) {
 			r.headerLinks(withoutSpace(f.Unfolded()), in.field(fieldUnsubscribe))
 		}
 		for n, name := range names {
-			if len(f.Name) != len(name) || !strings.EqualFold(f.Name, name) {
+			if len(f.Name) != len(name) || (f.Name[0]^name[0])&^0x20 != 0 || !strings.EqualFold(f.Name, name) {
 				continue
 			}
 			if seen[n] {

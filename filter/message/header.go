@@ -3,6 +3,7 @@ package message
 import (
 	"iter"
 	"strings"
+	"unicode/utf8"
 )
 
 // Header is a header as it stood in the message: an ordered list of fields. It
@@ -46,11 +47,21 @@ func (h Header) At(i int) Field {
 func (h Header) All(name string) iter.Seq[Field] {
 	return func(yield func(Field) bool) {
 		for i := range h.fields {
+			if !h.mayBe(i, name) {
+				continue
+			}
 			if f := h.At(i); (name == "" || strings.EqualFold(f.Name, name)) && !yield(f) {
 				return
 			}
 		}
 	}
+}
+
+// mayBe reports whether the i-th field can have a name, by a look that most
+// others do not pass.
+func (h Header) mayBe(i int, name string) bool {
+	f := h.fields[i]
+	return name == "" || f.colon-f.start >= len(name) && (h.text[f.start]^name[0])&^0x20 == 0 || h.text[f.start] >= utf8.RuneSelf
 }
 
 // Count gives the number of fields that have this name, in any case.

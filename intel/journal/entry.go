@@ -177,71 +177,15 @@ const version = 1
 // ErrEntry says that a record is no entry that this version can read.
 var ErrEntry = errors.New("not a journal entry")
 
-// codec encodes and decodes entries. It is safe for use by many goroutines.
-type codec struct {
-	enc cbor.EncMode
-	dec cbor.DecMode
-}
+// codec decodes entries. It is safe for use by many goroutines.
+type codec struct{ dec cbor.DecMode }
 
 func newCodec() (*codec, error) {
-	enc, err := cbor.EncOptions{}.EncMode()
-	if err != nil {
-		return nil, err
-	}
 	dec, err := cbor.DecOptions{MaxArrayElements: 1 << 20, MaxMapPairs: 64, MaxNestedLevels: 8}.DecMode()
 	if err != nil {
 		return nil, err
 	}
-	return &codec{enc, dec}, nil
-}
-
-func (c *codec) encode(e *Entry) ([]byte, error) {
-	t := text{make([]byte, 0, textBytes)}
-	r := record{head: head{
-		Version: version, ID: e.ID, Parent: e.Parent, Item: e.Item, Time: e.Time.UnixNano(), QueueID: e.QueueID,
-		MessageID: t.bytes(e.MessageID), From: t.bytes(e.From), To: t.all(e.To),
-		Helo: t.bytes(e.Helo), AuthUser: t.bytes(e.AuthUser), Direction: uint8(e.Direction),
-		Subject: t.bytes(e.Subject), HeaderFrom: t.bytes(e.HeaderFrom), Date: t.bytes(e.Date),
-		References: t.all(e.References), Files: t.all(e.Files),
-		Size: e.Size, Body: e.Body[:], Overflow: e.Overflow,
-		Action: uint8(e.Action), Rule: e.Rule, Generation: e.Generation, Unjudged: e.Unjudged,
-	}}
-	if e.Client.IsValid() {
-		r.Client = e.Client.AsSlice()
-	}
-	if n := len(e.Parts); n > 0 {
-		r.Parts = make([]part, n)
-		for i := range e.Parts {
-			p := &e.Parts[i]
-			r.Parts[i] = part{Path: p.Path, Type: t.bytes(p.Type), Name: t.bytes(p.Name), Size: p.Size, Fingerprint: p.Fingerprint[:]}
-		}
-	}
-	if n := len(e.Observables); n > 0 {
-		r.Observables = make([]observable, n)
-		for i := range r.Observables {
-			o := &e.Observables[i]
-			value := t.bytes(o.Value.String())
-			if isDigest(o.Value.Kind()) {
-				n, err := hex.Decode(value, value)
-				if err != nil {
-					return nil, err
-				}
-				value = value[:n]
-			}
-			r.Observables[i] = observable{Kind: uint8(o.Value.Kind()), Value: value, Role: string(o.Role), Place: t.bytes(o.Place)}
-		}
-	}
-	for _, h := range e.Hits {
-		r.Hits = append(r.Hits, hit{Source: h.Source, Line: h.Line, Value: t.bytes(h.Value), Place: t.bytes(h.Place)})
-	}
-	data, err := c.enc.Marshal(&r)
-	if err != nil {
-		return nil, err
-	}
-	if len(data) > MaxEntry {
-		return nil, fmt.Errorf("journal entry of %d bytes is larger than %d", len(data), MaxEntry)
-	}
-	return data, nil
+	return &codec{dec}, nil
 }
 
 func (c *codec) decode(data []byte) (*Entry, error) {
@@ -318,32 +262,6 @@ func valueOf(k intel.Kind, text []byte) (intel.Value, error) {
 	}
 	p, err := intel.PatternFromKey(key, "")
 	return p.Value(), err
-}
-
-// text copies strings into one piece of memory: an entry has some dozens.
-type text struct{ room []byte }
-
-// textBytes is enough for most entries.
-const textBytes = 2 << 10
-
-func (t *text) bytes(s string) []byte {
-	if len(s) > cap(t.room)-len(t.room) {
-		t.room = make([]byte, 0, max(textBytes, len(s)))
-	}
-	n := len(t.room)
-	t.room = append(t.room, s...)
-	return t.room[n:len(t.room):len(t.room)]
-}
-
-func (t *text) all(texts []string) [][]byte {
-	if len(texts) == 0 {
-		return nil
-	}
-	all := make([][]byte, len(texts))
-	for i, s := range texts {
-		all[i] = t.bytes(s)
-	}
-	return all
 }
 
 func textOf(all [][]byte) []string {

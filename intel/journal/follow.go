@@ -3,26 +3,21 @@ package journal
 import (
 	"cmp"
 	"context"
-	"encoding/binary"
 	"errors"
+	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/weirmail/weir/intel/disk"
-	"github.com/weirmail/weir/intel/kv"
+	"github.com/weirmail/weir/intel/journal/postings"
 	"github.com/weirmail/weir/intel/wal"
 )
 
 // retryAfter is how long the index rests when there is no room to write it.
 const retryAfter = 5 * time.Second
-
-// posting says that an entry has a key.
-type posting struct {
-	key Key
-	at  wal.Position
-}
 
 // run follows the log until the context ends. A lack of space is waited out:
 // the log is the truth, and the index catches up when there is room.
@@ -34,6 +29,11 @@ func (x *index) run(ctx context.Context) (err error) {
 		x.moved = make(chan struct{})
 		x.mu.Unlock()
 	}()
+	upkeep, stop := context.WithCancel(ctx)
+	var merger sync.WaitGroup
+	merger.Go(func() { x.merge(upkeep) })
+	defer merger.Wait()
+	defer stop()
 	f := follower{x: x}
 	for {
 		err := f.catchUp(ctx)
@@ -72,10 +72,9 @@ func (x *index) run(ctx context.Context) (err error) {
 // follower collects one group of postings at a time.
 type follower struct {
 	x     *index
-	group []posting
+	group []postings.Posting
 	zones []zone
-	batch kv.Batch
-	value []byte
+	notes []byte
 }
 
 // catchUp indexes all that the log holds at this moment.
@@ -84,7 +83,10 @@ func (f *follower) catchUp(ctx context.Context) error {
 	x.mu.Lock()
 	last, current := x.applied, x.currentWeek()
 	x.mu.Unlock()
-	after := last.at
+	if err := f.write(current, false); err != nil { // before more is taken
+		return err
+	}
+	after := wal.Position(last.At)
 	if segments := x.j.log.Segments(); len(segments) > 0 && after < segments[0].Base {
 		after = 0 // what lay between was dropped
 	}
@@ -107,12 +109,12 @@ func (f *follower) catchUp(ctx context.Context) error {
 			}
 		}
 		for _, key := range n.keys {
-			f.group = append(f.group, posting{key, raw.Position})
+			f.group = append(f.group, postings.Posting{Key: uint64(key), At: uint64(raw.Position)})
 		}
 		if len(n.keys) > 0 {
 			f.zones = x.grid.add(f.zones, zone{raw.Position, n.time, n.time})
 		}
-		last = mark{raw.Position, raw.Check}
+		last = postings.Mark{At: uint64(raw.Position), Check: raw.Check}
 		if len(f.group) >= maxGroup {
 			if err := f.flush(current, last, false); err != nil {
 				return err
@@ -144,112 +146,110 @@ func (x *index) take(raw wal.Record) note {
 // currentWeek gives the week that the applied record lies in, nil at the start.
 // Weeks behind it, if any, are indexed once more: something before them was
 // lost. The caller holds mu.
-func (x *index) currentWeek() *weekDB {
+func (x *index) currentWeek() *weekIndex {
 	for _, w := range x.weeks {
-		if w.applied == x.applied && w.applied.at > 0 {
+		if w.applied == x.applied && w.applied.At > 0 {
 			return w
 		}
 	}
 	return nil
 }
 
-// begin opens the database of a week that begins behind a position.
-func (x *index) begin(number int64, after mark) (*weekDB, error) {
+// begin opens the index of a week that begins behind a record. What it had is
+// indexed anew.
+func (x *index) begin(number int64, after postings.Mark) (*weekIndex, error) {
 	x.mu.Lock()
 	w := x.weeks[number]
+	delete(x.weeks, number)
 	x.mu.Unlock()
-	if w == nil {
-		var err error
-		if w, err = x.open(number); err != nil {
+	if w != nil {
+		if err := w.set.Remove(); err != nil {
 			return nil, err
 		}
 	}
-	var b kv.Batch
-	b.SetApplied(readerAfter, after.encode())
-	b.SetApplied(readerSealed, nil)
-	if err := w.db.Commit(&b); err != nil {
-		return nil, err
+	w, err := x.open(number)
+	if err == nil {
+		w.after, w.applied = after, after
 	}
-	x.mu.Lock()
-	w.after, w.sealed = after, false
-	x.mu.Unlock()
-	return w, nil
+	return w, err
 }
 
-// flush writes the group; then all entries through last are indexed. With seal
-// the week is over.
-func (f *follower) flush(w *weekDB, last mark, seal bool) error {
-	if w == nil || len(f.group) == 0 && last == w.applied && seal == w.sealed {
+// flush adds the group; then lookups see all entries through last. With seal the
+// week is over.
+func (f *follower) flush(w *weekIndex, last postings.Mark, seal bool) error {
+	if w == nil {
 		return nil
 	}
-	slices.SortFunc(f.group, func(a, b posting) int {
-		if a.key != b.key { // nearly always; cmp.Or would make both comparisons
-			return cmp.Compare(a.key, b.key)
+	if last != w.applied {
+		f.notes = f.notes[:0]
+		for _, z := range f.zones {
+			f.notes = z.append(f.notes)
 		}
-		return cmp.Compare(a.at, b.at)
-	})
-	grid := f.x.grid
-	var key [keyBytes]byte
-	f.batch.Reset()
-	for i := 0; i < len(f.group); {
-		first := f.group[i]
-		f.value = f.value[:0]
-		at := first.at
-		for i++; i < len(f.group) && f.group[i].key == first.key && grid.block(f.group[i].at) == grid.block(first.at) && len(f.value) < maxList; i++ {
-			f.value = binary.AppendUvarint(f.value, uint64(f.group[i].at-at))
-			at = f.group[i].at
-		}
-		k := binary.BigEndian.AppendUint64(appendPostingKey(key[:0], first.key), uint64(first.at))
-		if err := f.put(w, k, f.value); err != nil {
-			return err
-		}
+		w.set.Add(f.group, w.applied, last, f.notes)
+		f.x.advance(w, last, f.zones)
 	}
-	for i := range f.zones {
-		z := grid.merge(w.zones, f.zones[i])
-		f.zones[i], f.value = z, z.append(f.value[:0])
-		if err := f.put(w, appendZoneKey(key[:0], grid.block(z.first)), f.value); err != nil {
-			return err
-		}
-	}
-	if !f.batch.Room(2, 64) {
-		if err := w.db.Commit(&f.batch); err != nil {
-			return err
-		}
-		f.batch.Reset()
-	}
-	f.batch.SetApplied(readerApplied, last.encode())
-	if seal {
-		f.batch.SetApplied(readerSealed, last.encode())
-	}
-	if err := w.db.Commit(&f.batch); err != nil {
-		return err
-	}
-	f.x.advance(w, last, seal, f.zones)
 	f.group, f.zones = f.group[:0], f.zones[:0]
-	return nil
+	return f.write(w, seal)
 }
 
-// put adds to the batch, and writes it first where it is full.
-func (f *follower) put(w *weekDB, key, value []byte) error {
-	if !f.batch.Room(1, len(key)+len(value)) {
-		if err := w.db.Commit(&f.batch); err != nil {
-			return err
-		}
-		f.batch.Reset()
+// write writes what is in memory if that is much, or old, or if the week is over.
+func (f *follower) write(w *weekIndex, seal bool) error {
+	switch {
+	case w == nil || seal && w.sealed:
+		return nil
+	case seal:
+	case w.set.Waiting() < f.x.j.o.maxWaiting && (w.since.IsZero() || f.x.j.o.Clock().Sub(w.since) < writeAfter):
+		return nil
 	}
-	f.batch.Set(key, value)
+	if err := w.set.Write(seal); err != nil {
+		return err
+	}
+	w.since = time.Time{}
+	f.x.mu.Lock()
+	w.sealed = seal
+	f.x.mu.Unlock()
+	select {
+	case f.x.written <- struct{}{}:
+	default:
+	}
 	return nil
 }
 
 // advance lets searches see what was indexed.
-func (x *index) advance(w *weekDB, last mark, seal bool, zones []zone) {
+func (x *index) advance(w *weekIndex, last postings.Mark, zones []zone) {
+	if w.since.IsZero() {
+		w.since = x.j.o.Clock()
+	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for _, z := range zones {
-		w.zones = x.grid.set(w.zones, z)
+		w.zones = x.grid.set(w.zones, x.grid.merge(w.zones, z))
 	}
-	w.applied, w.sealed = last, seal
+	w.applied, w.sealed = last, false
 	x.applied = last
 	close(x.moved)
 	x.moved = make(chan struct{})
+}
+
+// merge merges files of the index when some were written. What does not go now is
+// tried again then: lookups only ask more files meanwhile.
+func (x *index) merge(ctx context.Context) {
+	for {
+		x.mu.Lock()
+		weeks := slices.Collect(maps.Values(x.weeks))
+		x.mu.Unlock()
+		for _, w := range weeks {
+			for merged := true; merged; {
+				var err error
+				if merged, err = w.set.Merge(ctx); err != nil && ctx.Err() == nil {
+					x.j.o.Logger.Error("files of the journal's index are not merged; lookups are slower until they are", zap.Int64("week", w.number), zap.Error(err))
+				}
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-x.written:
+		}
+	}
 }

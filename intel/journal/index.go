@@ -2,12 +2,10 @@ package journal
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"iter"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -17,43 +15,29 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/weirmail/weir/intel/disk"
-	"github.com/weirmail/weir/intel/kv"
+	"github.com/weirmail/weir/intel/journal/postings"
 	"github.com/weirmail/weir/intel/wal"
 )
 
-// The index is one database a week, in a folder named by the week's number
-// since 1970. Under each key stand posting lists, one for each group of entries
-// that was written at once:
+// The index is one set of postings a week, in a folder named by the week's number
+// since 1970. A week begins behind a record of the log ("after"), is indexed up to
+// another ("applied"), and is sealed when it is over. Weeks that follow each other
+// without a gap and are sealed need not be looked at again; all else is indexed
+// anew from the log, what was in memory at a crash included.
 //
-//	0x01 | key (8 bytes) | position of the first entry (8) → uvarints: how far the next one is
-//
-// The log is cut into blocks by position. No list goes on from one block into
-// the next, so that a search can read the lists of some blocks alone. And for
-// each block that the week has entries in, it is known when they passed:
-//
-//	0x02 | block (8) → position of the first entry (8) | its earliest time (8) | its latest (8)
-//
-// Numbers in keys are big-endian, so that lists stand in order. A database also
-// keeps where in the log its week begins ("after"), how far it has come
-// ("applied") and whether the week is over ("sealed"), the first two with the
-// record's check, so that a log that was put in another's place is seen. Weeks that follow each
-// other without a gap and are sealed need not be looked at again; all else is
-// indexed anew from the log. To index an entry twice does no harm.
+// The log is cut into blocks by position. For each block that a week has entries
+// in, it is known when they passed: its zone. The notes of a week's runs are their
+// zones.
 const (
-	indexSchema = 2
-	postingKey  = 0x01
-	zoneKey     = 0x02
-	keyBytes    = 1 + 8 + 8
-	week        = 7 * 24 * time.Hour
+	week = 7 * 24 * time.Hour
 
-	maxGroup = 200_000 // postings that are written at once
+	maxGroup = 200_000 // postings that are added at once
 	maxNoted = 100_000 // entries whose keys are kept until they are indexed
-	// A value holds about this many bytes before the list goes on in a new one.
-	maxList = 32 << 10
 
-	readerAfter   = "after"
-	readerApplied = "applied"
-	readerSealed  = "sealed"
+	// What is in memory is written at so many postings of 16 bytes, or when it is so
+	// old: a crash costs reading so much of the log again.
+	maxWaiting = 1_000_000
+	writeAfter = 5 * time.Minute
 )
 
 // index follows the log. Only run writes.
@@ -63,13 +47,14 @@ type index struct {
 	grid grid
 
 	mu      sync.Mutex
-	weeks   map[int64]*weekDB
+	weeks   map[int64]*weekIndex
 	noted   map[wal.Position]note
-	applied mark
+	applied postings.Mark
 	moved   chan struct{} // closed and replaced when applied grows or run ends
 	ended   error         // why run ended
 
-	hurry chan struct{} // somebody waits
+	hurry   chan struct{} // somebody waits
+	written chan struct{} // there may be something to merge
 }
 
 // note keeps what the index needs of an entry from Append to run, which spares
@@ -84,25 +69,22 @@ func noteOf(dst []Key, e *Entry) note {
 	return note{keys: keys(dst, e), week: weekOf(e.Time), time: e.Time.UnixNano()}
 }
 
-type weekDB struct {
+// weekIndex is the index of one week.
+type weekIndex struct {
 	number  int64
-	db      *kv.DB
-	after   mark
-	applied mark
+	set     *postings.Set
+	after   postings.Mark
+	applied postings.Mark
 	sealed  bool
-	zones   []zone // by block
-}
-
-// mark is a record of the log, and of no other one.
-type mark struct {
-	at    wal.Position
-	check uint64
+	zones   []zone    // by block
+	since   time.Time // when the oldest of what is not written was added
 }
 
 func openIndex(j *Journal) (*index, error) {
 	x := &index{
 		j: j, dir: filepath.Join(j.o.Dir, "index"), grid: j.o.grid,
-		weeks: map[int64]*weekDB{}, noted: map[wal.Position]note{}, moved: make(chan struct{}), hurry: make(chan struct{}, 1),
+		weeks: map[int64]*weekIndex{}, noted: map[wal.Position]note{}, moved: make(chan struct{}), hurry: make(chan struct{}, 1),
+		written: make(chan struct{}, 1),
 	}
 	if err := disk.MakeFolder(j.o.FS, x.dir, 0o700, siteIndex); err != nil {
 		return nil, fmt.Errorf("open journal index: %w", err)
@@ -124,22 +106,21 @@ func openIndex(j *Journal) (*index, error) {
 	return x, nil
 }
 
-// open opens or makes the database of a week.
-func (x *index) open(number int64) (*weekDB, error) {
-	db, err := kv.Open(kv.Options{
-		FS: x.j.o.FS, Dir: x.folder(number), Name: "journal-" + strconv.FormatInt(number, 10), Schema: indexSchema,
-		BootID: x.j.o.BootID, MinFree: x.j.o.IndexMinFree, InMemory: x.j.o.IndexInMemory, Logger: x.j.o.Logger,
+// open opens or makes the index of a week.
+func (x *index) open(number int64) (*weekIndex, error) {
+	set, err := postings.Open(postings.Options{
+		FS: x.j.o.FS, Dir: x.folder(number), Join: x.grid.joinNotes, MinFree: x.j.o.IndexMinFree, InMemory: x.j.o.IndexInMemory, Logger: x.j.o.Logger,
 	})
 	if err != nil {
 		return nil, err
 	}
-	w := &weekDB{number: number, db: db}
-	if err := w.load(); err != nil {
-		return nil, errors.Join(err, db.Close())
+	w := &weekIndex{number: number, set: set}
+	if state, ok := set.State(); ok {
+		w.after, w.applied, w.sealed, w.zones = state.After, state.Through, state.Sealed, readNotes(state.Notes)
 	}
 	if !x.j.holds(w.after) || !x.j.holds(w.applied) {
 		x.j.o.Logger.Warn("the journal's index belongs to another log and is made anew", zap.Int64("week", number))
-		if err := errors.Join(db.Close(), os.RemoveAll(x.folder(number))); err != nil {
+		if err := set.Remove(); err != nil {
 			return nil, err
 		}
 		return x.open(number)
@@ -152,66 +133,35 @@ func (x *index) open(number int64) (*weekDB, error) {
 
 // holds reports whether the record is one of this log, or lies before all that
 // are kept.
-func (j *Journal) holds(m mark) bool {
+func (j *Journal) holds(m postings.Mark) bool {
 	segments := j.log.Segments()
-	if m.at == 0 || len(segments) > 0 && m.at < segments[0].Base {
+	at := wal.Position(m.At)
+	if at == 0 || len(segments) > 0 && at < segments[0].Base {
 		return true
 	}
-	r, err := j.log.Get(m.at)
-	return err == nil && r.Check == m.check
+	r, err := j.log.Get(at)
+	return err == nil && r.Check == m.Check
 }
 
 func (x *index) folder(number int64) string {
 	return filepath.Join(x.dir, strconv.FormatInt(number, 10))
 }
 
-func (w *weekDB) load() error {
-	s, err := w.db.Snapshot()
-	if err != nil {
-		return err
-	}
-	defer s.Release()
-	for name, m := range map[string]*mark{readerAfter: &w.after, readerApplied: &w.applied} {
-		if *m, err = cursor(s, name); err != nil {
-			return err
-		}
-	}
-	sealed, err := cursor(s, readerSealed)
-	if err != nil {
-		return err
-	}
-	w.sealed = sealed.at > 0
-	w.zones, err = loadZones(s)
-	return err
-}
-
-func cursor(s *kv.Snapshot, name string) (mark, error) {
-	raw, err := s.Applied(name)
-	if err != nil || len(raw) != 16 {
-		return mark{}, err
-	}
-	return mark{wal.Position(binary.BigEndian.Uint64(raw)), binary.BigEndian.Uint64(raw[8:])}, nil
-}
-
-func (m mark) encode() []byte {
-	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, uint64(m.at)), m.check)
-}
-
 // contiguous gives the record up to which all entries are indexed: through the
 // sealed weeks that follow each other without a gap, into the first one that
 // is not sealed.
-func (x *index) contiguous() mark {
-	var m mark
-	first := wal.Position(0)
+func (x *index) contiguous() postings.Mark {
+	var m postings.Mark
+	first := uint64(0)
 	if segments := x.j.log.Segments(); len(segments) > 0 {
-		first = segments[0].Base
+		first = uint64(segments[0].Base)
 	}
 	for i, number := range slices.Sorted(maps.Keys(x.weeks)) {
 		w := x.weeks[number]
-		if w.after != m && (i > 0 || w.after.at > first) {
+		if w.after != m && (i > 0 || w.after.At > first) {
 			break
 		}
-		if w.applied.at > m.at {
+		if w.applied.At > m.At {
 			m = w.applied
 		}
 		if !w.sealed {
@@ -225,7 +175,7 @@ func (x *index) contiguous() mark {
 func (x *index) note(at wal.Position, e *Entry) {
 	n := noteOf(make([]Key, 0, 8+5*len(e.Observables)), e)
 	x.mu.Lock()
-	if len(x.noted) < maxNoted && at > x.applied.at {
+	if len(x.noted) < maxNoted && at > wal.Position(x.applied.At) {
 		x.noted[at] = n
 	}
 	x.mu.Unlock()
@@ -236,13 +186,13 @@ func weekOf(t time.Time) int64 { return t.Unix() / int64(week/time.Second) }
 func (x *index) appliedTo() wal.Position {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return x.applied.at
+	return wal.Position(x.applied.At)
 }
 
 func (x *index) wait(ctx context.Context, at wal.Position) error {
 	for {
 		x.mu.Lock()
-		done, moved, ended := x.applied.at >= at, x.moved, x.ended
+		done, moved, ended := wal.Position(x.applied.At) >= at, x.moved, x.ended
 		x.mu.Unlock()
 		if done {
 			return nil
@@ -280,49 +230,28 @@ func (x *index) positions(key Key) iter.Seq2[wal.Position, error] {
 	}
 }
 
-func (w *weekDB) positions(key Key, last *wal.Position, yield func(wal.Position, error) bool) bool {
-	s, err := w.db.Snapshot()
-	if errors.Is(err, kv.ErrClosed) {
+func (w *weekIndex) positions(key Key, last *wal.Position, yield func(wal.Position, error) bool) bool {
+	view, err := w.set.Look()
+	if errors.Is(err, postings.ErrClosed) {
 		return true // dropped for its age meanwhile
 	}
 	if err != nil {
 		return yield(0, err)
 	}
-	defer s.Release()
-	prefix := appendPostingKey(nil, key)
-	for entry, err := range s.Range(prefix, nil) {
+	defer view.Release()
+	for n, err := range view.All(uint64(key)) {
 		if err != nil {
 			return yield(0, err)
 		}
-		for at := range steps(wal.Position(binary.BigEndian.Uint64(entry.Key[len(prefix):])), entry.Value) {
-			// Groups that were written again after a crash overlap.
-			if at > *last {
-				*last = at
-				if !yield(at, nil) {
-					return false
-				}
+		// Weeks overlap where one was indexed anew.
+		if at := wal.Position(n); at > *last {
+			*last = at
+			if !yield(at, nil) {
+				return false
 			}
 		}
 	}
 	return true
-}
-
-// steps gives the positions of a posting list.
-func steps(at wal.Position, list []byte) iter.Seq[wal.Position] {
-	return func(yield func(wal.Position) bool) {
-		for yield(at) {
-			step, n := binary.Uvarint(list)
-			if n <= 0 {
-				return
-			}
-			at += wal.Position(step)
-			list = list[n:]
-		}
-	}
-}
-
-func appendPostingKey(dst []byte, key Key) []byte {
-	return binary.BigEndian.AppendUint64(append(dst, postingKey), uint64(key))
 }
 
 // dropBefore removes the weeks whose entries all lie before a position.
@@ -333,7 +262,7 @@ func (x *index) dropBefore(before wal.Position) error {
 		w := x.weeks[number]
 		delete(x.weeks, number)
 		x.mu.Unlock()
-		errs = append(errs, w.db.Close(), os.RemoveAll(x.folder(number)))
+		errs = append(errs, w.set.Remove())
 	}
 	return errors.Join(errs...)
 }
@@ -342,7 +271,7 @@ func (x *index) sealedBefore(before wal.Position) (numbers []int64) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for number, w := range x.weeks {
-		if w.sealed && w.applied.at < before {
+		if w.sealed && wal.Position(w.applied.At) < before {
 			numbers = append(numbers, number)
 		}
 	}
@@ -354,7 +283,7 @@ func (x *index) close() error {
 	defer x.mu.Unlock()
 	var errs []error
 	for _, w := range x.weeks {
-		errs = append(errs, w.db.Close())
+		errs = append(errs, w.set.Write(w.sealed), w.set.Close())
 	}
 	return errors.Join(errs...)
 }

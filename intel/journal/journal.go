@@ -2,8 +2,8 @@
 // append-only log, which is the truth, and an index over it by everything that
 // an entry carries. Entries are plain data; package filter fills them.
 //
-// The index is a follower. It writes posting lists in groups, a Badger database
-// a week, and can be made anew from the log at any time. Lookups see what the
+// The index is a follower. It keeps sorted runs of postings, a set a week (package
+// postings), and can be made anew from the log at any time. Lookups see what the
 // index has come to; Wait is for those who must see all.
 package journal
 
@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"iter"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -29,7 +30,7 @@ type Options struct {
 	Dir string  // the journal's folder, made where it is missing; its parent has to be there; required
 
 	MinFree      int64 // free space in bytes below which no entry is taken; see wal.Options
-	IndexMinFree int64 // and below which the index is not written; see kv.Options
+	IndexMinFree int64 // and below which the index is not written; no bound if it is not positive
 
 	Retention Retention
 	MaxBytes  int64 // what the log may hold; 0: no bound
@@ -43,6 +44,7 @@ type Options struct {
 
 	segmentBytes int64 // for tests
 	grid         grid  // for tests
+	maxWaiting   int   // for tests; maxWaiting if 0
 }
 
 // Retention says how long entries are kept.
@@ -79,6 +81,9 @@ func (o *Options) validate() error {
 	if o.grid == 0 {
 		o.grid = blockBits
 	}
+	if o.maxWaiting == 0 {
+		o.maxWaiting = maxWaiting
+	}
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
@@ -102,13 +107,14 @@ type Journal struct {
 	o     Options
 	log   *wal.Log
 	codec *codec
+	rooms sync.Pool // of *[]byte, for entries on their way to the log
 	index *index
 	full  atomic.Bool // no entry is taken; set by prune
 	keep  atomic.Pointer[Retention]
 }
 
 // Open opens the journal in a folder, or makes it there. The index catches up
-// while Run runs. Errors are those of wal.Open and kv.Open.
+// while Run runs. Errors are those of wal.Open and postings.Open.
 func Open(o Options) (*Journal, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
@@ -127,7 +133,7 @@ func Open(o Options) (*Journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	j := &Journal{o: o, log: log, codec: codec}
+	j := &Journal{o: o, log: log, codec: codec, rooms: sync.Pool{New: func() any { return new([]byte) }}}
 	j.keep.Store(&o.Retention)
 	if j.index, err = openIndex(j); err != nil {
 		_ = log.Close()
@@ -153,17 +159,25 @@ func (j *Journal) Append(ctx context.Context, e *Entry) (wal.Position, error) {
 		return 0, ErrFull
 	}
 	e = e.fitted() // what the entry does not tell, the index must not either
-	data, err := j.codec.encode(e)
+	room := j.rooms.Get().(*[]byte)
+	defer j.rooms.Put(room)
+	data, err := appendEntry((*room)[:0], e)
 	if err != nil {
 		return 0, err
 	}
-	at, err := j.log.Append(ctx, data)
+	if cap(data) <= keepRoom {
+		*room = data
+	}
+	at, err := j.log.Append(ctx, data) // which copies it before it waits
 	if err != nil {
 		return 0, err
 	}
 	j.index.note(at, e)
 	return at, nil
 }
+
+// keepRoom bounds the memory that is kept for later entries.
+const keepRoom = 64 << 10
 
 func (j *Journal) bytes() int64 {
 	var n int64

@@ -302,6 +302,44 @@ func TestTheIndexOutlivesRestartsAndIsMadeAnewWhereItIsGone(t *testing.T) {
 	j.check(t, want)
 }
 
+// killed gives a copy of a journal that is in use.
+func killed(t *testing.T, dir string) string {
+	t.Helper()
+	for {
+		left := t.TempDir()
+		err := os.CopyFS(filepath.Join(left, "index"), os.DirFS(filepath.Join(dir, "index")))
+		if errors.Is(err, os.ErrNotExist) {
+			continue // a file was merged meanwhile
+		}
+		if err = errors.Join(err, os.CopyFS(filepath.Join(left, "log"), os.DirFS(filepath.Join(dir, "log")))); err != nil {
+			t.Fatal(err)
+		}
+		return left
+	}
+}
+
+// A process that is killed takes with it what the index has in memory, and may
+// leave its files at any point of a merge.
+func TestWhatAKilledProcessLeftIsIndexedFromTheLog(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "journal")
+	j := open(t, Options{Dir: dir, maxWaiting: 40})
+	want := map[string][]string{}
+	for round := range 12 {
+		for sender, ids := range fill(t, j, 60, start.Add(time.Duration(round)*30*time.Hour), 30*time.Minute, uint64(round)) {
+			want[sender] = append(want[sender], ids...)
+		}
+		left := killed(t, dir)
+		again := open(t, Options{Dir: left})
+		again.check(t, want)
+		again.stop()
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "index", "*", "*.run"))
+	if err != nil || len(files) < 5 {
+		t.Errorf("%d files of the index, %v", len(files), err)
+	}
+	j.check(t, want)
+}
+
 func TestAClockThatGoesBackHidesNothing(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "journal")
 	j := open(t, Options{Dir: dir})
@@ -468,7 +506,7 @@ func FuzzDecode(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	data, err := c.encode(sample(f))
+	data, err := appendEntry(nil, sample(f))
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -481,7 +519,7 @@ func FuzzDecode(f *testing.F) {
 			}
 			return
 		}
-		again, err := c.encode(e)
+		again, err := appendEntry(nil, e)
 		if err != nil {
 			t.Skip() // larger than an entry may be
 		}

@@ -77,34 +77,49 @@ func rangeKey(a netip.Addr, bits int) Key {
 	return Key(xxhash.Sum64(append(dst, p.Addr().AsSlice()...)))
 }
 
-// keys gives the keys that an entry is found by, sorted, each once.
+// keys appends the keys that an entry is found by, each once.
 func keys(dst []Key, e *Entry) []Key {
 	if e.MessageID != "" {
 		dst = append(dst, KeyOfMessageID(e.MessageID))
 	}
-	dst = append(dst, KeyOfID(e.ID))
+	dst = appendKey(dst, KeyOfID(e.ID))
 	if e.Parent != "" {
-		dst = append(dst, KeyOfID(e.Parent))
+		dst = appendKey(dst, KeyOfID(e.Parent))
 	}
 	if e.QueueID != "" {
-		dst = append(dst, KeyOfQueueID(e.QueueID))
+		dst = appendKey(dst, KeyOfQueueID(e.QueueID))
 	}
 	if e.AuthUser != "" {
-		dst = append(dst, KeyOfLogin(e.AuthUser))
+		dst = appendKey(dst, KeyOfLogin(e.AuthUser))
 	}
 	for i := range e.Observables {
 		dst = appendValueKeys(dst, e.Observables[i].Value)
 	}
 	// Nearly always among the observables too, but not where those were too many.
-	dst = appendAddressKeys(dst, e.From)
+	dst = e.appendAddressKeys(dst, e.From)
 	for _, to := range e.To {
-		dst = appendAddressKeys(dst, to)
+		dst = e.appendAddressKeys(dst, to)
 	}
 	if v, err := intel.IP(e.Client); err == nil {
 		dst = appendValueKeys(dst, v)
 	}
-	slices.Sort(dst)
-	return slices.Compact(dst)
+	if len(dst) > fewKeys {
+		slices.Sort(dst)
+		dst = slices.Compact(dst)
+	}
+	return dst
+}
+
+// fewKeys is how many keys are told apart by going through them.
+const fewKeys = 64
+
+// appendKey appends a key, unless it is there already or there are so many that
+// they are sorted in the end.
+func appendKey(dst []Key, k Key) []Key {
+	if len(dst) <= fewKeys && slices.Contains(dst, k) {
+		return dst
+	}
+	return append(dst, k)
 }
 
 // AddressOf gives what an address of the envelope is known by: the address, or
@@ -117,7 +132,12 @@ func AddressOf(text string) (v intel.Value, ok bool) {
 	return v, err == nil
 }
 
-func appendAddressKeys(dst []Key, text string) []Key {
+func (e *Entry) appendAddressKeys(dst []Key, text string) []Key {
+	for i := range e.Observables {
+		if v := e.Observables[i].Value; v.Kind() == intel.KindAddress && v.String() == text {
+			return dst
+		}
+	}
 	if v, ok := AddressOf(text); ok {
 		return appendValueKeys(dst, v)
 	}
@@ -129,7 +149,7 @@ func appendAddressKeys(dst []Key, text string) []Key {
 // the top level, public suffixes included: there are few of them, and what lies
 // below one can be a registrable domain too (s3.amazonaws.com).
 func appendValueKeys(dst []Key, v intel.Value) []Key {
-	dst = append(dst, KeyOf(v))
+	dst = appendKey(dst, KeyOf(v))
 	if a, ok := v.Addr(); ok {
 		return appendRangeKeys(dst, a)
 	}
@@ -139,19 +159,19 @@ func appendValueKeys(dst []Key, v intel.Value) []Key {
 	}
 	if a, ok := intel.HostAddr(host); ok {
 		if ip, err := intel.IP(a); err == nil {
-			dst = append(dst, KeyOf(ip))
+			dst = appendKey(dst, KeyOf(ip))
 		}
 		return appendRangeKeys(dst, a)
 	}
 	for ok := true; ok; _, host, ok = strings.Cut(host, ".") {
-		dst = append(dst, domainKey(host))
+		dst = appendKey(dst, domainKey(host))
 	}
 	return dst
 }
 
 func appendRangeKeys(dst []Key, a netip.Addr) []Key {
 	for _, bits := range ranges(a) {
-		dst = append(dst, rangeKey(a, bits))
+		dst = appendKey(dst, rangeKey(a, bits))
 	}
 	return dst
 }

@@ -2,12 +2,12 @@ package journal
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
-	"github.com/weirmail/weir/intel/kv"
+	"github.com/weirmail/weir/intel/journal/postings"
 	"github.com/weirmail/weir/intel/wal"
 )
 
@@ -148,21 +148,23 @@ func (s *search) scan(part stretch) (more bool, err error) {
 // a time: more of them as long as nothing is found. It reports what scan does.
 func (s *search) lookUp(part stretch) (more bool, err error) {
 	defer func() {
-		if errors.Is(err, kv.ErrClosed) && s.j.dropped(part) {
-			more, err = false, nil
+		if errors.Is(err, postings.ErrClosed) {
+			if err = fmt.Errorf("%w: %w", wal.ErrClosed, err); s.j.dropped(part) {
+				err = nil
+			}
 		}
 	}()
-	snapshot, err := part.db.Snapshot()
+	view, err := part.set.Look()
 	if err != nil {
 		return false, err
 	}
-	defer snapshot.Release()
+	defer view.Release()
 	for zones := part.zones; len(zones) > 0; {
 		if s.spent() {
 			return true, nil
 		}
 		window := zones[max(0, len(zones)-s.width):]
-		found, ok, err := s.candidates(snapshot, window)
+		found, ok, err := s.candidates(view, window)
 		if err != nil {
 			return false, err
 		}
@@ -200,13 +202,13 @@ func (s *search) passed(z zone) {
 // each list, or at least of some: where few are left, looking is the cheaper
 // sieve. Of lists, the rarest so far is asked first. ok is false where one holds
 // too many to be kept.
-func (s *search) candidates(snapshot *kv.Snapshot, window []zone) (found []wal.Position, ok bool, err error) {
+func (s *search) candidates(view *postings.View, window []zone) (found []wal.Position, ok bool, err error) {
 	slices.SortStableFunc(s.lists, func(a, b *list) int { return a.seen - b.seen })
 	for i, l := range s.lists {
 		if i > 0 && len(found) <= fewCandidates {
 			break
 		}
-		positions, ok, err := s.positions(snapshot, l, window)
+		positions, ok, err := s.positions(view, l, window)
 		if !ok || err != nil {
 			return nil, false, err
 		}
@@ -220,37 +222,26 @@ func (s *search) candidates(snapshot *kv.Snapshot, window []zone) (found []wal.P
 }
 
 // positions gives what a list has in the window, in order.
-func (s *search) positions(snapshot *kv.Snapshot, l *list, window []zone) (found []wal.Position, ok bool, err error) {
+func (s *search) positions(view *postings.View, l *list, window []zone) (found []wal.Position, ok bool, err error) {
 	grid := s.j.index.grid
 	from := grid.start(window[0].first)
 	to := min(s.before, grid.end(window[len(window)-1].first))
-	var room [keyBytes]byte
 	for _, key := range l.keys {
-		prefix := appendPostingKey(room[:0], key)
-		start := binary.BigEndian.AppendUint64(prefix, uint64(from))
-		for entry, err := range snapshot.Range(prefix, start) {
+		for at, err := range view.Between(uint64(key), uint64(from), uint64(to)) {
 			if err != nil {
 				return nil, false, err
 			}
-			first := wal.Position(binary.BigEndian.Uint64(entry.Key[len(prefix):]))
-			if first >= to {
-				break
-			}
-			for at := range steps(first, entry.Value) {
-				if at < to {
-					found = append(found, at)
-				}
-			}
-			if len(found) > s.window && len(window) > 1 {
+			if len(found) == s.window && len(window) > 1 {
 				return nil, false, nil
 			}
+			found = append(found, wal.Position(at))
 		}
 		if err := context.Cause(s.ctx); err != nil {
 			return nil, false, err
 		}
 	}
 	s.postings += len(found)
-	// Several keys, or groups that were written again after a crash.
+	// Several keys.
 	if !slices.IsSorted(found) {
 		slices.Sort(found)
 	}

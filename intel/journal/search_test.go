@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/weirmail/weir/intel"
-	"github.com/weirmail/weir/intel/kv"
 	"github.com/weirmail/weir/intel/wal"
 )
 
@@ -385,7 +384,7 @@ func TestASearchInAnIndexThatIsClosedIsNotBelieved(t *testing.T) {
 		t.Fatal(err)
 	}
 	j.stop()
-	if page, err := j.Search(t.Context(), Query{Keys: [][]Key{{KeyOfQueueID("4Y1abc")}}, Limit: 1}); !errors.Is(err, kv.ErrClosed) {
+	if page, err := j.Search(t.Context(), Query{Keys: [][]Key{{KeyOfQueueID("4Y1abc")}}, Limit: 1}); !errors.Is(err, wal.ErrClosed) {
 		t.Errorf("%+v %v", page, err)
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/weirmail/weir/intel/kv"
+	"github.com/weirmail/weir/intel/journal/postings"
 	"github.com/weirmail/weir/intel/wal"
 )
 
@@ -42,28 +42,37 @@ func (z zone) join(o zone) zone {
 	return zone{min(z.first, o.first), min(z.earliest, o.earliest), max(z.latest, o.latest)}
 }
 
-func appendZoneKey(dst []byte, block uint64) []byte {
-	return binary.BigEndian.AppendUint64(append(dst, zoneKey), block)
-}
-
 func (z zone) append(dst []byte) []byte {
 	dst = binary.BigEndian.AppendUint64(dst, uint64(z.first))
 	dst = binary.BigEndian.AppendUint64(dst, uint64(z.earliest))
 	return binary.BigEndian.AppendUint64(dst, uint64(z.latest))
 }
 
-func loadZones(s *kv.Snapshot) (zones []zone, err error) {
-	for entry, err := range s.Range([]byte{zoneKey}, nil) {
-		if err != nil {
-			return nil, err
-		}
-		if v := entry.Value; len(v) == 24 {
-			zones = append(zones, zone{
-				first: wal.Position(binary.BigEndian.Uint64(v)), earliest: int64(binary.BigEndian.Uint64(v[8:])), latest: int64(binary.BigEndian.Uint64(v[16:])),
-			})
-		}
+const zoneBytes = 24
+
+// readNotes is the inverse of zone.append, for any number of zones.
+func readNotes(notes []byte) []zone {
+	zones := make([]zone, 0, len(notes)/zoneBytes)
+	for ; len(notes) >= zoneBytes; notes = notes[zoneBytes:] {
+		zones = append(zones, zone{
+			first: wal.Position(binary.BigEndian.Uint64(notes)), earliest: int64(binary.BigEndian.Uint64(notes[8:])), latest: int64(binary.BigEndian.Uint64(notes[16:])),
+		})
 	}
-	return zones, nil
+	return zones
+}
+
+// joinNotes joins the zones of two stretches of the log that follow each other:
+// the last block of one may be the first of the next.
+func (g grid) joinNotes(a, b []byte) []byte {
+	if len(a) < zoneBytes || len(b) < zoneBytes {
+		return slices.Concat(a, b)
+	}
+	end := len(a) - zoneBytes
+	last, first := readNotes(a[end:])[0], readNotes(b[:zoneBytes])[0]
+	if g.block(last.first) != g.block(first.first) {
+		return slices.Concat(a, b)
+	}
+	return slices.Concat(a[:end], last.join(first).append(nil), b[zoneBytes:])
 }
 
 // add notes an entry that stands behind all of the zones.
@@ -99,7 +108,7 @@ func (g grid) set(zones []zone, z zone) []zone {
 
 // stretch is what a search has to look at in one week: the zones, by block.
 type stretch struct {
-	db    *kv.DB
+	set   *postings.Set
 	zones []zone
 }
 
@@ -122,7 +131,7 @@ func (x *index) stretches(before wal.Position, since, until time.Time) []stretch
 	defer x.mu.Unlock()
 	for _, number := range slices.Backward(slices.Sorted(maps.Keys(x.weeks))) {
 		w := x.weeks[number]
-		s := stretch{db: w.db}
+		s := stretch{set: w.set}
 		for _, z := range w.zones {
 			if z.first < before && x.grid.end(z.first) > oldest && z.overlaps(from, to) {
 				s.zones = append(s.zones, z)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/cespare/xxhash/v2"
 	"go.uber.org/zap"
@@ -50,7 +51,9 @@ type Log struct {
 	taken    chan struct{} // closed when the pending batch is taken; nil if nobody waits
 	moved    chan struct{} // closed when last changes or the log closes; nil if nobody waits
 
-	file disk.File // of the last segment; only the writer's
+	file      disk.File // of the last segment; these are only the writer's
+	spaceLeft int64     // bytes that the last look at the free space is good for
+	spaceSeen time.Time
 }
 
 // batch is what is written and synced at once.

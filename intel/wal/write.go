@@ -63,8 +63,7 @@ func (l *Log) commit(b *batch) error {
 	if failed != nil {
 		return failed
 	}
-	guard := disk.Guard{FS: l.o.FS, Path: l.o.Dir, MinFree: l.o.MinFree}
-	if err := guard.Check(int64(len(b.buf))); err != nil {
+	if err := l.checkSpace(int64(len(b.buf))); err != nil {
 		return err
 	}
 	if (active.Bytes >= l.o.SegmentBytes || b.roll) && active.Bytes > headerSize {
@@ -90,6 +89,27 @@ func (l *Log) commit(b *batch) error {
 		return nil
 	}
 	return l.rollBack(active, err)
+}
+
+// While there is that much more than has to be, a look at the free space is good
+// for so many bytes, and so long.
+const (
+	spaceLook = 1 << 20
+	spaceAge  = 100 * time.Millisecond
+)
+
+// checkSpace refuses a batch that would leave less than MinFree.
+func (l *Log) checkSpace(need int64) error {
+	if l.spaceLeft -= need; l.spaceLeft >= 0 && time.Since(l.spaceSeen) < spaceAge {
+		return nil
+	}
+	l.spaceLeft = 0
+	guard := disk.Guard{FS: l.o.FS, Path: l.o.Dir, MinFree: l.o.MinFree}
+	if guard.Check(need+spaceLook) != nil {
+		return guard.Check(need)
+	}
+	l.spaceLeft, l.spaceSeen = spaceLook, time.Now()
+	return nil
 }
 
 // stamp completes the frames, now that their positions are known.

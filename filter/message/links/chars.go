@@ -12,6 +12,8 @@ const (
 	isEnd                       // no link goes on beyond it
 	isSpecial                   // needs a closer look within a link
 	isTrailer                   // not part of a link whose last byte it would be
+	isBreak                     // ends the name of a tag
+	isOdd                       // does not belong in the name of an attribute
 )
 
 var byteClass = classifyBytes()
@@ -37,6 +39,8 @@ func classifyBytes() (class [256]uint8) {
 	set(isEnd, "<>\"`")
 	set(isSpecial, "([{)]},;|'&")
 	set(isTrailer, ".,:;!?'*_~|\\([{&")
+	set(isBreak, " \t\n\f\r/>")
+	set(isOdd, `"'<`)
 	return class
 }
 

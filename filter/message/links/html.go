@@ -103,7 +103,12 @@ func (h *htmlScanner) find(what string, i int, r *region) int {
 			return -1
 		}
 	}
-	at := bytes.Index(h.text[i:r.end], []byte(what))
+	var at int
+	if len(what) == 1 { // as nearly always
+		at = bytes.IndexByte(h.text[i:r.end], what[0])
+	} else {
+		at = bytes.Index(h.text[i:r.end], []byte(what))
+	}
 	if at < 0 {
 		h.work += r.end - i
 		r.missing = append(r.missing, what)

@@ -52,7 +52,8 @@ func (h *htmlScanner) brokenTag(i, name, next int, odd bool) {
 }
 
 func (h *htmlScanner) nameEnd(i int, r *region) int {
-	for i < r.end && !isSpace(h.text[i]) && h.text[i] != '/' && h.text[i] != '>' {
+	text := h.text[:r.end]
+	for i < len(text) && byteClass[text[i]]&isBreak == 0 {
 		i++
 	}
 	return i
@@ -73,21 +74,24 @@ func isInline(element []byte) bool {
 // the tag's quotes look broken, so that where it ends is a matter of taste.
 // Without an element they are only passed over.
 func (h *htmlScanner) attributes(i int, element []byte, r *region) (next int, odd bool) {
-	for i < r.end {
-		switch c := h.text[i]; {
-		case c == '>':
-			return i + 1, odd
-		case isSpace(c) || c == '/':
+	text := h.text[:r.end]
+	for i < len(text) {
+		class := byteClass[text[i]]
+		if class&isBreak != 0 {
 			i++
+			if text[i-1] == '>' {
+				return i, odd
+			}
 			continue
 		}
 		start := i
 		i++ // even a = begins a name
-		for i < r.end && !isSpace(h.text[i]) && h.text[i] != '/' && h.text[i] != '>' && h.text[i] != '=' {
+		for i < len(text) && byteClass[text[i]]&isBreak == 0 && text[i] != '=' {
+			class |= byteClass[text[i]]
 			i++
 		}
-		name := h.text[start:i]
-		odd = odd || bytes.ContainsAny(name, `"'<`)
+		name := text[start:i]
+		odd = odd || class&isOdd != 0
 		i = h.skipSpace(i, r)
 		if i == r.end || h.text[i] != '=' {
 			continue
@@ -151,7 +155,7 @@ func (h *htmlScanner) attribute(element, name, value []byte) {
 	written := name
 	name = appendLower(room[:0], name)
 	switch {
-	case bytes.HasPrefix(name, []byte("on")) && !h.baseOnly:
+	case len(name) > 2 && name[0] == 'o' && name[1] == 'n' && !h.baseOnly:
 		h.script(h.decode(value))
 		return
 	case len(written) > 5 && bytes.EqualFold(written[len(written)-5:], []byte(":href")) && string(name) != "o:href":

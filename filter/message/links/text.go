@@ -32,14 +32,24 @@ type wordScanner struct {
 
 func (f *finder) words(text []byte, where string, search search) {
 	f.work += len(text)
-	s := wordScanner{finder: f, text: text, where: where, search: search, mailAt: -1}
-	for i := 0; i < len(text) && !f.stopped; {
-		if byteClass[text[i]]&isTrigger == 0 {
-			i++
-			continue
-		}
-		i = s.trigger(i)
+	i := nextTrigger(text, 0)
+	if i == len(text) { // nearly always, between two tags
+		return
 	}
+	s := wordScanner{finder: f, text: text, where: where, search: search, mailAt: -1}
+	for i < len(text) && !f.stopped {
+		i = nextTrigger(text, s.trigger(i))
+	}
+}
+
+// nextTrigger gives where the next byte stands that a link may be around.
+func nextTrigger(text []byte, i int) int {
+	for ; i < len(text); i++ {
+		if byteClass[text[i]]&isTrigger != 0 {
+			return i
+		}
+	}
+	return len(text)
 }
 
 // trigger looks at the byte at i and gives where to go on.
