@@ -138,6 +138,21 @@ type Control struct {
 
 	// Who may do everything: reload, back up and verify the ledger as well. Root and the user that the daemon runs as always may.
 	Admins []Principal `toml:"admins" live:"" example:"[\"user:alice\"]"`
+
+	// Who may do the work in mailboxes (`weir pull`): fetch jobs, hand over what was pulled, get what goes back, and report; and nothing else. `cert:NAME` is who shows a certificate with this common name to `control.remote_listen`.
+	Pullers []Principal `toml:"pullers" live:"" example:"[\"user:weir-pull\", \"cert:imap1.example.org\"]"`
+
+	// Where `weir pull` on other hosts connects: `ADDRESS:PORT` (`192.0.2.10:9491`) or `systemd:NAME`, over TLS with certificates on both sides. Nothing but the work in mailboxes is offered there. Empty: nowhere.
+	RemoteListen Listen `toml:"remote_listen"`
+
+	// The certificate that is shown there, in PEM. It is read anew when the file changes.
+	RemoteCertFile Path `toml:"remote_cert_file" example:"\"/etc/weir/control.pem\""`
+
+	// Its key, in PEM.
+	RemoteKeyFile Path `toml:"remote_key_file" example:"\"/etc/weir/control.key\""`
+
+	// The authorities whose certificates `weir pull` has to show there, in PEM. Best is one of your own that signs nothing else.
+	RemoteCAFile Path `toml:"remote_ca_file" example:"\"/etc/weir/pull-ca.pem\""`
 }
 
 // Metrics is the section [metrics].
@@ -247,8 +262,8 @@ type Delivery struct {
 
 // Incident is the section [incident].
 type Incident struct {
-	// The sources whose entries pull mail without a person: `list:` and the file's path below `lists.dir`, `feed:` and its name, `operator`; a `*` stands for anything. What is not named here waits for approval.
-	Automatic []SourcePattern `toml:"automatic" live:"" example:"[\"list:block/*\", \"operator\"]"`
+	// The sources whose entries pull mail without a person: `list:` and the file's path below `lists.dir`, `feed:` and its name, `operator:` and who it was; a `*` stands for anything. What is not named here waits for approval.
+	Automatic []SourcePattern `toml:"automatic" live:"" example:"[\"list:block/*\", \"operator:*\"]"`
 
 	// How many deliveries of one incident are pulled without a person; all of it waits for approval beyond. Above it, what a person opened needs the approval of a second one.
 	MaxDeliveries int `toml:"max_deliveries" range:"1..100000" live:""`

@@ -307,3 +307,21 @@ reinject.outbound.password_file = "p"
 		t.Errorf("got %v\nwant %v", keys, want)
 	}
 }
+
+func TestTheControlSocketForOtherHostsNeedsCertificatesOnBothSides(t *testing.T) {
+	const files = "remote_cert_file = \"c.pem\"\nremote_key_file = \"c.key\"\nremote_ca_file = \"ca.pem\"\n"
+	for doc, want := range map[string]string{
+		"remote_listen = \"192.0.2.10:9491\"\n" + files:                                "",
+		"remote_listen = \"systemd:pull\"\npullers = [\"cert:imap1\"]\n" + files:       "",
+		"remote_listen = \"192.0.2.10:9491\"":                                          "remote_ca_file",
+		"remote_listen = \"unix:/run/x\"\n" + files:                                    "is a unix socket",
+		"remote_listen = \"127.0.0.1:9490\"\n" + files:                                 "is the socket of control.remote_listen too",
+		"admins = [\"cert:imap1\"]":                                                    "control.admins[0]",
+		"pullers = [\"user:weir-pull\", \"group:pull\", \"cert:imap1\", \"cert:x y\"]": "has no proper name",
+	} {
+		_, err := Parse("/etc/weir/weir.toml", []byte("[control]\n"+doc))
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: got %v, want %q", doc, err, want)
+		}
+	}
+}

@@ -27,60 +27,74 @@ func Parse(file string, data []byte) (*Config, error) {
 	c := Default()
 	c.Milter.SpoolDir = "" // derived again below
 	c.source = source{file: file, at: map[string]place{}}
-	d := newDecoder(c, data)
-	if err := d.syntax(); err != nil {
-		return nil, Errors{err}
-	}
-	d.document()
-
-	dir, err := filepath.Abs(filepath.Dir(file))
+	err := c.document().parse(data, func() Errors {
+		c.derive()
+		return c.check()
+	})
 	if err != nil {
-		return nil, Errors{{File: file, Problem: "its folder is not known: " + err.Error(), Cure: "name it by an absolute path"}}
-	}
-	c.absolute(dir)
-	c.derive()
-	for _, e := range c.check() {
-		name, _, _ := strings.Cut(e.Key, "[")
-		if !d.failed[name] { // what could not be read holds its default, of which nothing needs saying
-			d.errs = append(d.errs, e)
-		}
-	}
-	if err := d.errs.orNil(); err != nil {
 		return nil, err
 	}
 	return c, nil
 }
 
-// A decoder walks the expressions of a TOML document and sets the fields of a
-// Config. It decodes itself, over the library's parser, because the library
+func (c *Config) document() *document {
+	return &document{root: reflect.ValueOf(c).Elem(), source: &c.source, fields: fields()}
+}
+
+// parse reads a file's bytes into the document, and has it checked.
+func (doc *document) parse(data []byte, check func() Errors) error {
+	d := newDecoder(doc, data)
+	if err := d.syntax(); err != nil {
+		return Errors{err}
+	}
+	d.document()
+
+	dir, err := filepath.Abs(filepath.Dir(doc.source.file))
+	if err != nil {
+		return Errors{{File: doc.source.file, Problem: "its folder is not known: " + err.Error(), Cure: "name it by an absolute path"}}
+	}
+	doc.absolute(dir)
+	for _, e := range check() {
+		if !d.failed[keyOf(e.Key)] { // what could not be read holds its default, of which nothing needs saying
+			d.errs = append(d.errs, e)
+		}
+	}
+	return d.errs.orNil()
+}
+
+// A decoder walks the expressions of a TOML document and sets its fields. It decodes itself, over the library's parser, because the library
 // stops at the first value that does not fit and people want to see them all.
 type decoder struct {
-	config   *Config
+	into     *document
 	doc      []byte
 	lines    []int // offset of the first byte of each line
 	parser   unstable.Parser
 	fields   map[string]field
 	sections map[string]bool
-	names    []string        // of fields and sections, sorted
-	skipped  map[string]bool // unknown names already reported
-	failed   map[string]bool // keys whose value could not be read
+	lists    map[string][]int // where the sections are that may stand several times
+	names    []string         // of fields and sections, sorted
+	skipped  map[string]bool  // unknown names already reported
+	failed   map[string]bool  // keys whose value could not be read
 	errs     Errors
 }
 
-func newDecoder(c *Config, data []byte) *decoder {
+func newDecoder(into *document, data []byte) *decoder {
 	d := &decoder{
-		config: c, doc: data, lines: []int{0},
+		into: into, doc: data, lines: []int{0},
 		fields: map[string]field{}, sections: map[string]bool{"": true},
-		skipped: map[string]bool{}, failed: map[string]bool{},
+		skipped: map[string]bool{}, failed: map[string]bool{}, lists: map[string][]int{},
 	}
 	for i, b := range data {
 		if b == '\n' {
 			d.lines = append(d.lines, i+1)
 		}
 	}
-	for _, f := range fields() {
+	for _, f := range into.fields {
 		d.fields[f.key] = f
 		d.names = append(d.names, f.key)
+		if f.list != nil {
+			d.lists[f.section] = f.list
+		}
 		for s := f.section; !d.sections[s]; s = parent(s) {
 			d.sections[s] = true
 			d.names = append(d.names, s)
@@ -98,7 +112,7 @@ func (d *decoder) syntax() *Error {
 	if err == nil {
 		return nil
 	}
-	e := &Error{File: d.config.source.file, Line: 1, Column: 1, Problem: strings.TrimPrefix(err.Error(), "toml: ")}
+	e := &Error{File: d.into.source.file, Line: 1, Column: 1, Problem: strings.TrimPrefix(err.Error(), "toml: ")}
 	var de *toml.DecodeError
 	if errors.As(err, &de) {
 		e.Line, e.Column = de.Position()
@@ -164,6 +178,14 @@ func keyPath(table []string, parts unstable.Iterator) (path []string, at unstabl
 func (d *decoder) table(kind unstable.Kind, path []string, at unstable.Range) bool {
 	key := joinKey(path)
 	switch {
+	case d.lists[key] != nil && kind == unstable.ArrayTable:
+		list := d.into.root.FieldByIndex(d.lists[key])
+		d.note(fmt.Sprintf("%s[%d]", key, list.Len()), at, "")
+		list.Set(reflect.Append(list, d.into.fresh(key)))
+		return true
+	case d.lists[key] != nil:
+		d.report(key, at, "", "can stand several times", fmt.Sprintf("write [[%s]]", key))
+		return false
 	case d.sections[key]:
 		if kind == unstable.ArrayTable {
 			d.report(key, at, "", "stands once, not as a list of sections", fmt.Sprintf("write [%s]", key))
@@ -182,6 +204,12 @@ func (d *decoder) keyValue(table []string, expr *unstable.Node) {
 	key := joinKey(path)
 	value := expr.Value()
 	switch {
+	case d.lists[key] != nil || d.isField(key) && d.fields[key].list != nil && !slices.Equal(table, path[:len(path)-1]):
+		section := key
+		if d.isField(key) {
+			section = d.fields[key].section
+		}
+		d.report(key, at, "", "stands outside of its section", fmt.Sprintf("write it under [[%s]]", section))
 	case d.isField(key):
 		d.set(d.fields[key], at, value)
 	case value.Kind == unstable.InlineTable:
@@ -234,19 +262,24 @@ func (d *decoder) set(f field, at unstable.Range, node *unstable.Node) {
 	if node.Raw.Length > 0 {
 		at = node.Raw
 	}
-	d.note(f.key, at, d.raw(node))
-	into := f.of(d.config)
+	key, holder := f.key, d.into.root
+	if f.list != nil {
+		list := d.into.root.FieldByIndex(f.list)
+		key, holder = elementKey(f, list.Len()-1), list.Index(list.Len()-1)
+	}
+	d.note(key, at, d.raw(node))
+	into := holder.FieldByIndex(f.index)
 	fresh := reflect.New(into.Type()).Elem()
 	before := len(d.errs)
 	if into.Kind() == reflect.Slice {
-		d.list(f.key, at, node, fresh)
+		d.list(key, at, node, fresh)
 	} else {
-		d.scalar(f.key, at, node, fresh)
+		d.scalar(key, at, node, fresh)
 	}
 	if len(d.errs) == before {
 		into.Set(fresh)
 	} else {
-		d.failed[f.key] = true
+		d.failed[key] = true
 	}
 }
 
@@ -339,7 +372,7 @@ func (d *decoder) raw(node *unstable.Node) string {
 
 func (d *decoder) note(key string, at unstable.Range, raw string) {
 	line, column := d.position(at)
-	d.config.source.at[key] = place{line, column, raw}
+	d.into.source.at[key] = place{line, column, raw}
 }
 
 func (d *decoder) report(key string, at unstable.Range, raw, problem, cure string) {
@@ -356,7 +389,7 @@ func (d *decoder) add(e *Error) {
 
 func (d *decoder) errorAt(key string, at unstable.Range, raw string) Error {
 	line, column := d.position(at)
-	return Error{File: d.config.source.file, Line: line, Column: column, Key: quoteValue(key), Value: raw}
+	return Error{File: d.into.source.file, Line: line, Column: column, Key: quoteValue(key), Value: raw}
 }
 
 func (d *decoder) position(at unstable.Range) (line, column int) {

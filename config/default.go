@@ -65,7 +65,7 @@ func Default() *Config {
 			MaxSize:   20 << 30,
 		},
 		Incident: Incident{
-			Automatic:     []SourcePattern{"list:*", "operator"},
+			Automatic:     []SourcePattern{"list:*", "operator:*"},
 			MaxDeliveries: 500,
 			MaxHourly:     2000,
 			ApprovalFor:   Duration(day),

@@ -2,17 +2,57 @@ package config
 
 import (
 	"encoding"
+	"fmt"
 	"reflect"
 	"strconv"
 	"strings"
 )
 
-// A field is one key of the configuration, as the struct types describe it.
+// A field is one key of a configuration, as the struct types describe it.
 type field struct {
 	key     string // "milter.listen"
 	section string // "milter"
-	index   []int  // for reflect.Value.FieldByIndex on a Config
+	list    []int  // of a section that may stand several times: where its list is in the document
+	index   []int  // for reflect.Value.FieldByIndex on the document, or on an element of its list
 	tag     reflect.StructTag
+}
+
+// A document is a file that is read: what its keys go into, and where they stood.
+type document struct {
+	root   reflect.Value // of a struct
+	source *source
+	fields []field
+	// fresh gives a section that may stand several times with its defaults.
+	fresh func(section string) reflect.Value
+}
+
+// each visits every key with its value; those of the second [[store]] are named
+// "store[1].type".
+func (d *document) each(visit func(name string, f field, v reflect.Value)) {
+	for _, f := range d.fields {
+		if f.list == nil {
+			visit(f.key, f, d.root.FieldByIndex(f.index))
+			continue
+		}
+		list := d.root.FieldByIndex(f.list)
+		for i := range list.Len() {
+			visit(elementKey(f, i), f, list.Index(i).FieldByIndex(f.index))
+		}
+	}
+}
+
+// elementKey names a key of the section's element i.
+func elementKey(f field, i int) string {
+	return fmt.Sprintf("%s[%d]%s", f.section, i, f.key[len(f.section):])
+}
+
+// keyOf gives the key of an element of its list: "milter.listen" of
+// "milter.listen[1]".
+func keyOf(name string) string {
+	if strings.HasSuffix(name, "]") {
+		return name[:strings.LastIndexByte(name, '[')]
+	}
+	return name
 }
 
 func (f field) live() bool {
@@ -23,7 +63,9 @@ func (f field) live() bool {
 func (f field) of(c *Config) reflect.Value { return reflect.ValueOf(c).Elem().FieldByIndex(f.index) }
 
 // fields lists all keys in the order of the struct types.
-func fields() []field { return appendFields(nil, reflect.TypeFor[Config](), "", nil) }
+func fields() []field { return fieldsOf(reflect.TypeFor[Config]()) }
+
+func fieldsOf(t reflect.Type) []field { return appendFields(nil, t, "", nil) }
 
 func appendFields(all []field, t reflect.Type, section string, index []int) []field {
 	for i := range t.NumField() {
@@ -38,6 +80,14 @@ func appendFields(all []field, t reflect.Type, section string, index []int) []fi
 		at := append(index[:len(index):len(index)], i)
 		if isSection(sf.Type) {
 			all = appendFields(all, sf.Type, key, at)
+			continue
+		}
+		if sf.Type.Kind() == reflect.Slice && isSection(sf.Type.Elem()) {
+			from := len(all)
+			all = appendFields(all, sf.Type.Elem(), key, nil)
+			for i := range all[from:] {
+				all[from+i].list = at
+			}
 			continue
 		}
 		all = append(all, field{key: key, section: section, index: at, tag: sf.Tag})

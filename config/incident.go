@@ -11,7 +11,7 @@ type SourcePattern string
 
 // UnmarshalText reads the text form.
 func (p *SourcePattern) UnmarshalText(text []byte) error {
-	const cure = `write "list:block/*", "feed:NAME" or "operator"`
+	const cure = `write "list:block/*", "feed:NAME" or "operator:*"`
 	s := string(text)
 	kind, _, _ := strings.Cut(s, ":")
 	switch {
@@ -28,24 +28,6 @@ func (p *SourcePattern) UnmarshalText(text []byte) error {
 
 // MarshalText gives the text form.
 func (p SourcePattern) MarshalText() ([]byte, error) { return []byte(p), nil }
-
-// Matches reports whether the pattern names the source.
-func (p SourcePattern) Matches(source string) bool {
-	parts := strings.Split(string(p), "*")
-	rest, ok := strings.CutPrefix(source, parts[0])
-	if !ok || len(parts) == 1 {
-		return ok && rest == ""
-	}
-	last := parts[len(parts)-1]
-	for _, part := range parts[1 : len(parts)-1] {
-		_, after, found := strings.Cut(rest, part)
-		if !found {
-			return false
-		}
-		rest = after
-	}
-	return strings.HasSuffix(rest, last)
-}
 
 // MailboxTemplate makes a login out of an address.
 type MailboxTemplate string

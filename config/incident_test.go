@@ -5,21 +5,6 @@ import (
 	"testing"
 )
 
-func TestASourcePatternMatchesWhatItsStarsLeaveOpen(t *testing.T) {
-	for _, c := range []struct {
-		pattern, source string
-		want            bool
-	}{
-		{"list:*", "list:block/local.txt", true}, {"list:*", "feed:x", false}, {"operator", "operator", true}, {"operator", "operators", false},
-		{"list:block/*.txt", "list:block/a.txt", true}, {"list:block/*.txt", "list:block/a.csv", false}, {"*", "feed:x", true},
-		{"list:*/a*", "list:block/b", false}, {"list:*/a*", "list:block/abc", true}, {"list:a*a", "list:a", false},
-	} {
-		if got := SourcePattern(c.pattern).Matches(c.source); got != c.want {
-			t.Errorf("%s on %s: %v", c.pattern, c.source, got)
-		}
-	}
-}
-
 func TestAMailboxTemplateFillsInItsLettersOnce(t *testing.T) {
 	for template, want := range map[MailboxTemplate]string{
 		"%u": "a%d@example.org", "%n": "a%d", "%d/%n": "example.org/a%d", "%%%n": "%a%d",

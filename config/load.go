@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 )
 
@@ -126,21 +127,26 @@ func cause(err error) string {
 // does not exist, a policy file that cannot be read. An element of a list is
 // named "milter.listen[1]", from 0.
 func (c *Config) Problem(key, problem, cure string) *Error {
-	e := &Error{File: c.source.file, Key: key, Problem: problem, Cure: cure}
-	if at, ok := c.source.at[key]; ok {
-		e.Line, e.Column, e.Value = at.line, at.column, at.raw
-		return e
-	}
-	name, _, _ := strings.Cut(key, "[")
-	if at, ok := c.source.at[name]; ok {
-		e.Line, e.Column, e.Value = at.line, at.column, at.raw
-		return e
-	}
-	for _, f := range fields() {
-		if f.key == name {
-			e.Value = quoteValue(tomlValue(f.of(c)))
+	return c.document().problem(key, problem, cure)
+}
+
+func (d *document) problem(key, problem, cure string) *Error {
+	e := &Error{File: d.source.file, Key: key, Problem: problem, Cure: cure}
+	for _, name := range []string{key, keyOf(key)} {
+		if at, ok := d.source.at[name]; ok {
+			e.Line, e.Column, e.Value = at.line, at.column, at.raw
+			return e
 		}
 	}
+	if at, ok := d.source.at[parent(key)]; ok { // what a section lacks that may stand several times
+		e.Line, e.Column = at.line, at.column
+		return e
+	}
+	d.each(func(name string, _ field, v reflect.Value) {
+		if name == keyOf(key) {
+			e.Value = quoteValue(tomlValue(v))
+		}
+	})
 	return e
 }
 
@@ -158,15 +164,15 @@ type place struct {
 }
 
 // absolute makes relative paths start from dir.
-func (c *Config) absolute(dir string) {
+func (d *document) absolute(dir string) {
 	abs := func(p string) string {
 		if p == "" || filepath.IsAbs(p) {
 			return p
 		}
 		return filepath.Join(dir, p)
 	}
-	for _, f := range fields() {
-		switch v := f.of(c).Addr().Interface().(type) {
+	d.each(func(_ string, _ field, v reflect.Value) {
+		switch v := v.Addr().Interface().(type) {
 		case *Path:
 			*v = Path(abs(string(*v)))
 		case *Listen:
@@ -183,6 +189,10 @@ func (c *Config) absolute(dir string) {
 			if v.Network == "unix" {
 				v.Address = abs(v.Address)
 			}
+		case *DaemonAddress:
+			if v.Network == "unix" {
+				v.Address = abs(v.Address)
+			}
 		}
-	}
+	})
 }

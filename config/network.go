@@ -242,10 +242,12 @@ func (d *Domain) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Principal is a local user or group. Its text is "user:NAME" or "group:NAME";
-// a number instead of a name is a uid or gid.
+// Principal is a local user or group, or in control.pullers the holder of a
+// certificate. Its text is "user:NAME", "group:NAME" or "cert:NAME"; a number
+// instead of a user's or group's name is a uid or gid.
 type Principal struct {
 	Group bool
+	Cert  bool // Name is the common name of the certificate
 	Name  string
 }
 
@@ -255,12 +257,12 @@ func (p *Principal) UnmarshalText(text []byte) error {
 	switch {
 	case !ok:
 		return bad("names neither user nor group", `write "user:%s" or "group:%s"`, text, text)
-	case kind != "user" && kind != "group":
+	case kind != "user" && kind != "group" && kind != "cert":
 		return bad("names neither user nor group", `write "user:NAME" or "group:NAME"`)
 	case name == "" || strings.ContainsFunc(name, isSpaceOrControl):
 		return bad("has no proper name", `write "%s:NAME"`, kind)
 	}
-	*p = Principal{kind == "group", name}
+	*p = Principal{Group: kind == "group", Cert: kind == "cert", Name: name}
 	return nil
 }
 
@@ -269,8 +271,11 @@ func (p Principal) MarshalText() ([]byte, error) { return []byte(p.String()), ni
 
 // String gives the text form.
 func (p Principal) String() string {
-	if p.Group {
+	switch {
+	case p.Group:
 		return "group:" + p.Name
+	case p.Cert:
+		return "cert:" + p.Name
 	}
 	return "user:" + p.Name
 }

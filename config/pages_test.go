@@ -12,13 +12,16 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "write reference.md and weir.toml anew")
+var update = flag.Bool("update", false, "write the reference and sample pages anew")
 
 // The pages are made here rather than in the program, so that the program
 // carries the text and not the machinery.
 func TestThePagesAreMadeFromTheTypes(t *testing.T) {
-	docs := fieldDocs(t)
-	for name, made := range map[string]string{"reference.md": makeReference(docs), "weir.toml": makeSample(docs)} {
+	main, pull := pageOf(t, "config.go", Default().document()), pageOf(t, "pull.go", DefaultPull().document())
+	for name, made := range map[string]string{
+		"reference.md": referenceHead + main.reference(), "weir.toml": sampleHead + main.sample(),
+		"pull.md": pullReferenceHead + pull.reference(), "pull.toml": pullSampleHead + pull.sample(),
+	} {
 		if *update {
 			if err := os.WriteFile(name, []byte(made), 0o644); err != nil {
 				t.Fatal(err)
@@ -122,57 +125,72 @@ func TestEveryTagIsUsable(t *testing.T) {
 	}
 }
 
-// fieldDocs gives the doc comments of the struct types in config.go, by
-// "Type.Field", each as one line.
-func fieldDocs(t *testing.T) map[string]string {
+// page makes the pages of a document.
+type page struct {
+	of   *document
+	docs map[string]string // doc comments by "Type.Field", each as one line
+}
+
+// pageOf reads the doc comments of the struct types in a file.
+func pageOf(t *testing.T, name string, of *document) *page {
 	t.Helper()
-	file, err := parser.ParseFile(token.NewFileSet(), "config.go", nil, parser.ParseComments)
+	file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments)
 	if err != nil {
 		t.Fatal(err)
 	}
 	docs := map[string]string{}
-	ast.Inspect(file, func(n ast.Node) bool {
-		spec, ok := n.(*ast.TypeSpec)
-		if !ok {
-			return true
-		}
-		for _, f := range spec.Type.(*ast.StructType).Fields.List {
-			for _, name := range f.Names {
-				docs[spec.Name.Name+"."+name.Name] = strings.Join(strings.Fields(f.Doc.Text()), " ")
+	for _, n := range file.Decls {
+		ast.Inspect(n, func(n ast.Node) bool {
+			spec, ok := n.(*ast.TypeSpec)
+			if !ok {
+				return true
 			}
-		}
-		return false
-	})
-	return docs
+			fields, ok := spec.Type.(*ast.StructType)
+			if !ok {
+				return false
+			}
+			for _, f := range fields.Fields.List {
+				for _, name := range f.Names {
+					docs[spec.Name.Name+"."+name.Name] = strings.Join(strings.Fields(f.Doc.Text()), " ")
+				}
+			}
+			return false
+		})
+	}
+	return &page{of, docs}
 }
 
-// walk calls section for each section and key for each key, in order.
-func walk(docs map[string]string, section func(name, doc string), key func(f field, doc string)) {
-	t := reflect.TypeFor[Config]()
+// walk calls section for each section, "[name]" or "[[name]]", and key for each
+// key with its default, in order.
+func (p *page) walk(section func(name, doc string), key func(f field, v reflect.Value, doc string)) {
 	seen := map[string]bool{}
-	for _, f := range fields() {
-		owner := t.FieldByIndex(f.index[:1])
-		for i := 1; i < len(f.index); i++ {
-			name := strings.Join(strings.Split(f.key, ".")[:i], ".")
-			holder := t
-			if i > 1 {
-				holder = t.FieldByIndex(f.index[:i-1]).Type
-				owner = t.FieldByIndex(f.index[:i])
-			}
-			if !seen[name] {
+	for _, f := range p.of.fields {
+		root := p.of.root
+		if f.list != nil {
+			if name := "[[" + f.section + "]]"; !seen[name] {
 				seen[name] = true
-				section(name, docs[holder.Name()+"."+owner.Name])
+				section(name, p.docs[root.Type().Name()+"."+root.Type().FieldByIndex(f.list).Name])
 			}
+			root = p.of.fresh(f.section)
 		}
-		holder := t.FieldByIndex(f.index[:len(f.index)-1]).Type
-		key(f, docs[holder.Name()+"."+t.FieldByIndex(f.index).Name])
+		holder := root.Type()
+		for i, at := range f.index {
+			sf := holder.Field(at)
+			doc := p.docs[holder.Name()+"."+sf.Name]
+			if i == len(f.index)-1 {
+				key(f, root.FieldByIndex(f.index), doc)
+				break
+			}
+			if name := "[" + strings.Join(strings.Split(f.key, ".")[:i+1], ".") + "]"; !seen[name] {
+				seen[name] = true
+				section(name, doc)
+			}
+			holder = sf.Type
+		}
 	}
 }
 
-func makeReference(docs map[string]string) string {
-	defaults := Default()
-	var b strings.Builder
-	b.WriteString(`# weir.toml
+const referenceHead = `# weir.toml
 
 Every key of the configuration file. This page is made from the types of
 package config; ` + "`weir config reference`" + ` prints it, ` + "`weir config show`" + ` prints the values in
@@ -186,11 +204,27 @@ No key holds a secret. Nothing is read from the environment.
 
 *Live* keys take their new value when a running daemon reloads (SIGHUP, or a
 change of the file); the others need a restart.
-`)
-	walk(docs, func(name, doc string) {
-		fmt.Fprintf(&b, "\n## [%s]\n\n%s\n", name, doc)
-	}, func(f field, doc string) {
-		fmt.Fprintf(&b, "\n### %s\n\n%s · default %s · %s\n\n%s\n", f.key, typeText(f, defaults), defaultText(f, defaults), liveText(f), doc)
+`
+
+const pullReferenceHead = `# pull.toml
+
+Every key of the sidecar's configuration file. This page is made from the types
+of package config; ` + "`weir pull reference`" + ` prints it, ` + "`weir pull sample`" + ` prints a file to start
+from, and ` + "`weir pull check`" + ` names every mistake in a file and tries what it says.
+
+The file is [TOML](https://toml.io/en/v1.0.0). A key that is not here is an
+error. Relative paths are relative to the folder of the file. Durations and
+sizes are written as in [weir.toml](reference.md). A section in double brackets
+may stand several times. No key holds a secret. A change needs a restart of the
+sidecar, which does no harm at any moment.
+`
+
+func (p *page) reference() string {
+	var b strings.Builder
+	p.walk(func(name, doc string) {
+		fmt.Fprintf(&b, "\n## %s\n\n%s\n", name, doc)
+	}, func(f field, v reflect.Value, doc string) {
+		fmt.Fprintf(&b, "\n### %s\n\n%s · default %s · %s\n\n%s\n", f.key, typeText(f, v), defaultText(f, v), liveText(f), doc)
 		if example, ok := f.tag.Lookup("example"); ok {
 			fmt.Fprintf(&b, "\nExample: `%s = %s`\n", f.key[strings.LastIndexByte(f.key, '.')+1:], example)
 		}
@@ -205,19 +239,19 @@ func liveText(f field) string {
 	return "restart"
 }
 
-func defaultText(f field, c *Config) string {
+func defaultText(f field, v reflect.Value) string {
 	if text, ok := f.tag.Lookup("default"); ok {
 		return text
 	}
-	return "`" + tomlValue(f.of(c)) + "`"
+	return "`" + tomlValue(v) + "`"
 }
 
-func typeText(f field, c *Config) string {
+func typeText(f field, v reflect.Value) string {
 	between := ""
 	if low, high, ok := strings.Cut(f.tag.Get("range"), ".."); ok {
 		between = " from " + low + " to " + high
 	}
-	switch f.of(c).Interface().(type) {
+	switch v.Interface().(type) {
 	case int:
 		return "whole number" + between
 	case bool:
@@ -246,6 +280,10 @@ func typeText(f field, c *Config) string {
 		return "list of users and groups"
 	case []DeliveryLog:
 		return "list of logs"
+	case DaemonAddress:
+		return "socket address or URL"
+	case []LoginPattern:
+		return "list of patterns"
 	case []SourcePattern:
 		return "list of sources"
 	case []string:
@@ -257,28 +295,39 @@ func typeText(f field, c *Config) string {
 	return "`" + strings.Join(words[:len(words)-1], "`, `") + "` or `" + words[len(words)-1] + "`"
 }
 
-func makeSample(docs map[string]string) string {
-	defaults := Default()
-	var b strings.Builder
-	b.WriteString(`# The configuration of Weir. Every key stands here as a comment with its
+const sampleHead = `# The configuration of Weir. Every key stands here as a comment with its
 # default; take the # away to set it. Relative paths are relative to the folder
 # of this file. "weir config reference" describes each key in full, and
 # "weir config check" looks for mistakes.
-`)
-	walk(docs, func(name, doc string) {
+`
+
+const pullSampleHead = `# The configuration of the sidecar, weir pull. Every key stands here as a comment
+# with its default, or with an example where a section may stand several times;
+# take the # away to set it. Relative paths are relative to the folder of this
+# file. "weir pull reference" describes each key in full, and "weir pull check"
+# looks for mistakes and tries what the file says.
+`
+
+func (p *page) sample() string {
+	var b strings.Builder
+	p.walk(func(name, doc string) {
 		b.WriteByte('\n')
 		writeComment(&b, doc)
-		fmt.Fprintf(&b, "[%s]\n", name)
-	}, func(f field, doc string) {
+		if strings.HasPrefix(name, "[[") {
+			name = "#" + name // it would be a section that lacks something
+		}
+		fmt.Fprintf(&b, "%s\n", name)
+	}, func(f field, v reflect.Value, doc string) {
 		b.WriteByte('\n')
 		name := f.key[strings.LastIndexByte(f.key, '.')+1:]
-		example, ok := f.tag.Lookup("example")
-		if ok {
-			example = fmt.Sprintf("# Example: %s = %s\n", name, example)
-		}
+		value := tomlValue(v)
 		writeComment(&b, doc)
-		b.WriteString(example)
-		fmt.Fprintf(&b, "#%s = %s\n", name, tomlValue(f.of(defaults)))
+		if example, ok := f.tag.Lookup("example"); ok && f.list == nil {
+			fmt.Fprintf(&b, "# Example: %s = %s\n", name, example)
+		} else if ok {
+			value = example
+		}
+		fmt.Fprintf(&b, "#%s = %s\n", name, value)
 	})
 	return b.String()
 }

@@ -1,6 +1,6 @@
 package config
 
-import _ "embed" // for the two pages
+import _ "embed" // for the pages
 
 //go:generate go test -run TestThePagesAreMadeFromTheTypes -update
 
@@ -17,3 +17,15 @@ func Reference() string { return reference }
 // Sample gives a configuration file that sets nothing: every key stands in it
 // as a comment with its default. It is made from the types of this package.
 func Sample() string { return sample }
+
+//go:embed pull.md
+var pullReference string
+
+//go:embed pull.toml
+var pullSample string
+
+// PullReference gives the page that describes every key of pull.toml, in Markdown.
+func PullReference() string { return pullReference }
+
+// PullSample gives a pull.toml in which every key stands as a comment.
+func PullSample() string { return pullSample }

@@ -28,6 +28,7 @@ func (c *Config) check() Errors {
 		}
 	}
 	c.checkSockets(report)
+	c.checkControl(report)
 	c.checkMail(report)
 	c.checkDelivery(report)
 	c.checkIncident(report)
@@ -139,6 +140,9 @@ func (c *Config) checkSockets(report reporter) {
 		check("control.listen", c.Control.Listen)
 	default:
 		report("control.listen", "is not a unix socket, and roles need the credentials of who connects", `write "unix:/path" or "systemd:NAME"`)
+	}
+	if c.Control.RemoteListen != (Listen{}) {
+		check("control.remote_listen", c.Control.RemoteListen)
 	}
 	if c.Metrics.Listen != (Listen{}) {
 		check("metrics.listen", c.Metrics.Listen)

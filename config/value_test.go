@@ -41,6 +41,7 @@ func TestTextFormsReadBackAsTheyAreWritten(t *testing.T) {
 		{new(Prefix), "::ffff:10.0.0.1", "10.0.0.1"},
 		{new(Prefix), "2001:DB8::/32", "2001:db8::/32"},
 		{new(Principal), "group:1000", "group:1000"},
+		{new(Principal), "cert:imap1.example.org", "cert:imap1.example.org"},
 		{new(DeliveryLog), "file:/var/log//mail.log", "file:/var/log/mail.log"},
 		{new(DeliveryLog), "journald:", "journald:"},
 		{new(DeliveryLog), "journald:/var/log/journal", "journald:/var/log/journal"},

@@ -167,15 +167,15 @@ func (s *Site) direction(inside bool, rcpts []intel.Value) intel.Direction {
 		return intel.Inbound
 	}
 	for _, r := range rcpts {
-		if !s.local(r.Host()) {
+		if !s.IsLocal(r.Host()) {
 			return intel.Outbound
 		}
 	}
 	return intel.Internal
 }
 
-// local reports whether mail for the domain stays here.
-func (s *Site) local(domain string) bool {
+// IsLocal reports whether mail for the domain, which is canonical, stays here.
+func (s *Site) IsLocal(domain string) bool {
 	return slices.ContainsFunc(s.LocalDomains, func(d string) bool {
 		return d == domain || strings.HasPrefix(d, ".") && (strings.HasSuffix(domain, d) || domain == d[1:])
 	})

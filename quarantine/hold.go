@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/weirmail/weir/filter/evidence"
+	"github.com/weirmail/weir/filter/message"
 	"github.com/weirmail/weir/filter/verdict"
 	"github.com/weirmail/weir/intel"
 	"github.com/weirmail/weir/intel/ledger"
@@ -161,19 +162,30 @@ func heldRecipients(e *evidence.Evidence, v *verdict.Verdict) []Recipient {
 }
 
 func facts(e *evidence.Evidence, v *verdict.Verdict, ref string, content blob.Ref) Facts {
-	env, m := e.Envelope, e.Message
-	f := Facts{
-		Ref: ref, Blob: content, Size: int64(len(m.Raw)), Received: env.Time, QueueID: env.QueueID,
-		From: Octets(env.From.Raw), FromArgs: octets(env.From.Args), Sender: legible(env.From.Address(), maxText),
-		ClientName: legible(e.Client.Name, maxText), Helo: legible(env.Helo, maxText), AuthUser: legible(env.AuthUser, maxText), Local: env.Local,
-		Direction: e.Direction.String(), Subject: legible(m.Subject(), maxText), HeaderFrom: legible(m.Header.Get("From"), maxText),
-		MessageID: legible(m.MessageID(), maxText), Rule: v.Rule, Reasons: reasons(v), Generation: e.Generation,
-	}
-	if f.Sender == "" {
-		f.Sender = "<>"
-	}
+	env, f := e.Envelope, messageFacts(e.Message, content)
+	f.Ref, f.Received, f.QueueID = ref, env.Time, env.QueueID
+	f.From, f.FromArgs, f.Sender = Octets(env.From.Raw), octets(env.From.Args), legibleSender(env.From.Address())
+	f.ClientName, f.Helo, f.AuthUser, f.Local = legible(e.Client.Name, maxText), legible(env.Helo, maxText), legible(env.AuthUser, maxText), env.Local
+	f.Direction, f.Rule, f.Reasons, f.Generation = e.Direction.String(), v.Rule, reasons(v), e.Generation
 	if e.Client.Addr.IsValid() {
 		f.Client = e.Client.Addr.String()
+	}
+	return f
+}
+
+// legibleSender gives an envelope sender for people.
+func legibleSender(address string) string {
+	if address == "" {
+		return "<>"
+	}
+	return legible(address, maxText)
+}
+
+// messageFacts gives what the message itself tells.
+func messageFacts(m *message.Message, content blob.Ref) Facts {
+	f := Facts{
+		Blob: content, Size: int64(len(m.Raw)), Subject: legible(m.Subject(), maxText),
+		HeaderFrom: legible(m.Header.Get("From"), maxText), MessageID: legible(m.MessageID(), maxText),
 	}
 	names := 0
 	for i := range m.Parts {

@@ -58,6 +58,7 @@ type Item struct {
 	Attempt    string      `json:"attempt,omitempty"` // the release under way
 	HandedOver bool        `json:"handed_over,omitempty"`
 	Erased     bool        `json:"erased,omitempty"` // what was known of it was wiped
+	Pulled     *Origin     `json:"pulled,omitempty"` // of what was taken out of a mailbox; nil: it was held on its way
 }
 
 // Facts is what is known of the message from when it was held.
@@ -111,6 +112,9 @@ const (
 	typeExpired   = "expired"   // by age
 	typeViewed    = "viewed"    // somebody looked at the message
 	typeDoubted   = "doubted"   // what is known of it may be out of date
+	typePulled    = "pulled"    // it was taken out of a mailbox
+	typeReturning = "returning" // it is to go back there
+	typeReturned  = "returned"  // what became of that
 	schema        = 1
 )
 
@@ -161,7 +165,7 @@ func (i *Item) fold(e *ledger.Event) error {
 	if e.Erased {
 		// Reason and data are gone for good; what is known without them stays.
 		i.Version = e.Version
-		if e.Type == typeHeld {
+		if e.Type == typeHeld || e.Type == typePulled {
 			i.ID, _ = idOf(e.Entity)
 			i.Held, i.Gone, i.Erased = e.Time, Deleted, true
 		}
@@ -177,6 +181,8 @@ func (i *Item) fold(e *ledger.Event) error {
 		for n := range i.Recipients {
 			i.Recipients[n].State, i.Recipients[n].At = Held, e.Time
 		}
+	case typePulled, typeReturning, typeReturned:
+		err = i.foldPulled(e)
 	case typeRelease:
 		var d releaseData
 		err = unmarshal(e, &d)

@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,6 +45,7 @@ type Judge interface {
 // Journal remembers what was let through.
 type Journal interface {
 	Append(ctx context.Context, e *journal.Entry) (wal.Position, error)
+	Lookup(key journal.Key) iter.Seq2[journal.Record, error]
 }
 
 // Sender hands a message back to the MTA.

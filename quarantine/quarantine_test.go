@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"reflect"
 	"slices"
 	"strings"
@@ -98,6 +99,19 @@ type notes struct {
 	mu      sync.Mutex
 	entries []*journal.Entry
 	err     error
+}
+
+func (n *notes) Lookup(journal.Key) iter.Seq2[journal.Record, error] {
+	return func(yield func(journal.Record, error) bool) {
+		n.mu.Lock()
+		entries := slices.Clone(n.entries)
+		n.mu.Unlock()
+		for i, e := range entries {
+			if !yield(journal.Record{Position: wal.Position(i + 1), Entry: e}, nil) {
+				return
+			}
+		}
+	}
 }
 
 func (n *notes) Append(_ context.Context, e *journal.Entry) (wal.Position, error) {
@@ -894,7 +908,10 @@ func TestTheViewKeepsItsPromises(t *testing.T) {
 		{Entity: "other/one", Events: []ledger.Event{must("held", "not an item")}},
 		{Entity: "item/one", Events: []ledger.Event{must(typeReleased, releasedData{Attempt: "x", Recipients: []int{0}, Results: all(1, reinject.Uncertain, "?")})}},
 		{Entity: "item/three", Events: []ledger.Event{held(3)}},
+		{Entity: "item/four", Events: []ledger.Event{must(typePulled, pulledData{Facts: Facts{Subject: "s"}, Recipient: Recipient{Address: "a"}, Origin: Origin{Incident: "one", Copy: aCopy()}})}},
+		{Entity: "item/four", Events: []ledger.Event{must(typeReturning, returningData{Attempt: "z"})}},
 		{Entity: "item/three", Events: []ledger.Event{must(typeDeleted, struct{}{})}},
+		{Entity: "item/four", Events: []ledger.Event{must(typeReturned, returnedData{OK: true})}},
 		{Entity: "item/two", Events: []ledger.Event{must(typeRelease, releaseData{Attempt: "y", Recipients: []int{0, 1}}), must(typeAbandoned, attemptData{"y"}), must(typeViewed, viewedData{"x"}), must(typeExpired, struct{}{})}},
 	}, func(t *testing.T) viewtest.Fixture {
 		db, err := kv.Open(kv.Options{Name: "views", InMemory: true})

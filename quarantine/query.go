@@ -20,6 +20,9 @@ type Query struct {
 	Subject   string    // words that all stand in the subject
 	State     State     // State("all") for whatever state; empty: those that are not released, deleted or expired
 	Direction string
+	Kind      Kind   // empty: whichever
+	Incident  string // pulled for the incident whose ID begins so
+	Mailbox   string // pulled out of the mailbox with this login
 
 	Before string // only items older than the one with this ID: for the next page
 	Limit  int    // at most so many; 0: DefaultLimit
@@ -78,6 +81,9 @@ func (query *Query) matches(i *Item) bool {
 		!query.Until.IsZero() && !i.Held.Before(query.Until),
 		query.Rule != "" && i.Facts.Rule != query.Rule,
 		query.Direction != "" && i.Facts.Direction != query.Direction,
+		query.Kind != "" && i.Kind() != query.Kind,
+		query.Incident != "" && (i.Pulled == nil || !strings.HasPrefix(i.Pulled.Incident, strings.ToUpper(query.Incident))),
+		query.Mailbox != "" && (i.Pulled == nil || fold(i.Pulled.Mailbox) != fold(query.Mailbox)),
 		query.Sender != "" && !isAddress(i.Facts.Sender, query.Sender) && !strings.Contains(fold(i.Facts.HeaderFrom), fold(query.Sender)):
 		return false
 	}

@@ -42,8 +42,8 @@ const headerID = "X-Weir-ID"
 // Release hands the held copies to the MTA and gives the item as it is then.
 // Copies that are released already are passed over, so that asking twice
 // delivers once. It judges the message by today's rules first. Errors satisfy
-// ErrNotFound, ErrGone, ErrBusy, ErrUncertain, ErrRecipient, ErrNoWay,
-// ErrReason or *BlockedError, and nothing was handed over; or say which
+// ErrNotFound, ErrGone, ErrPulled, ErrBusy, ErrUncertain, ErrRecipient,
+// ErrNoWay, ErrReason or *BlockedError, and nothing was handed over; or say which
 // recipients the listener did not take, and the item tells of each.
 func (q *Quarantine) Release(ctx context.Context, r Release) (*Item, error) {
 	if (r.Override || r.Again) && strings.TrimSpace(r.Reason) == "" {
@@ -52,6 +52,9 @@ func (q *Quarantine) Release(ctx context.Context, r Release) (*Item, error) {
 	item, err := q.state(r.ID)
 	if err != nil {
 		return nil, err
+	}
+	if item.Pulled != nil {
+		return item, fmt.Errorf("%w: incident %s", ErrPulled, item.Pulled.Incident)
 	}
 	chosen, err := item.choose(&r)
 	if err != nil || len(chosen) == 0 {
@@ -131,10 +134,18 @@ func (q *Quarantine) judgeAgain(i *Item, content []byte, scratch message.Scratch
 	if err != nil {
 		return nil, err
 	}
-	if v.Action != intel.ActionAccept && v.Action != intel.ActionTag && !override {
-		return nil, &BlockedError{Rule: v.Rule, Reasons: v.Reasons}
+	if err := blocked(v); err != nil && !override {
+		return nil, err
 	}
 	return q.entry(i, e, v), nil
+}
+
+// blocked gives a *BlockedError where a verdict would not let the message through.
+func blocked(v *verdict.Verdict) error {
+	if v.Action == intel.ActionAccept || v.Action == intel.ActionTag {
+		return nil
+	}
+	return &BlockedError{Rule: v.Rule, Reasons: v.Reasons}
 }
 
 // envelope gives the transaction of the message as it was, for some of its recipients.
@@ -273,7 +284,7 @@ func (q *Quarantine) Recover(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if item.Attempt == "" {
+		if item.Attempt == "" || item.Pulled != nil { // a mailbox is looked at again, by whoever has the job
 			continue
 		}
 		if err := q.recover(ctx, item.ID); err != nil {
@@ -318,7 +329,7 @@ func (q *Quarantine) Doubt(ctx context.Context, actor, why string) (int, error) 
 		if err != nil {
 			return n, err
 		}
-		if s := item.State(); s != Held && s != Refused && s != Uncertain {
+		if s := item.State(); s != Held && s != Refused && s != Uncertain || item.Pulled != nil { // putting back what is there puts nothing there
 			continue
 		}
 		command := ledger.Command{ID: "doubted/" + q.o.Identity.NewID(), Entity: entityOf(item.ID), Actor: actor, Reason: why}

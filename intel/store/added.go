@@ -11,7 +11,7 @@ import (
 )
 
 // ErrForgotten says that what a generation added is not known any more. Who has
-// to know takes everything that is listed.
+// to know takes everything that is listed: All.
 var ErrForgotten = errors.New("what was added so long ago is not known any more")
 
 // Addition is an indicator and the generation that added it.
@@ -63,6 +63,56 @@ func (s *Store) added(after uint64, yield func(Addition) bool) error {
 			}
 			if ind != nil && !yield(Addition{generation, ind}) {
 				return nil
+			}
+		}
+	}
+	return nil
+}
+
+// All gives every indicator that is listed, with the generation that added it,
+// in no order that means anything. It gives what there is when it begins, and
+// reads as it goes. The error, which ends it, is the database's.
+func (s *Store) All() iter.Seq2[Addition, error] {
+	return func(yield func(Addition, error) bool) {
+		if err := s.all(func(a Addition) bool { return yield(a, nil) }); err != nil {
+			yield(Addition{}, err)
+		}
+	}
+}
+
+func (s *Store) all(yield func(Addition) bool) error {
+	v, err := s.view()
+	if err != nil {
+		return err
+	}
+	defer v.snap.Release()
+	var room rooms
+	var records []record
+	for _, area := range []byte{areaEntry, areaRegexp} {
+		for kvEntry, err := range v.snap.Range([]byte{area}, nil) {
+			if err != nil {
+				return err
+			}
+			if isMark(kvEntry.Key) {
+				continue
+			}
+			e, err := decodeEntry(kvEntry.Value, records)
+			if err != nil {
+				return err
+			}
+			records = e.records
+			for i := range e.records {
+				r := &e.records[i]
+				if !v.state.listed(r) {
+					continue
+				}
+				ind, err := v.indicator(hashIn(kvEntry.Key), patternKeyIn(kvEntry.Key, e), r, &room)
+				if err != nil {
+					return err
+				}
+				if !yield(Addition{r.first, ind}) {
+					return nil
+				}
 			}
 		}
 	}

@@ -155,6 +155,29 @@ func (m *model) checkAdded(t *testing.T, s *Store, since uint64) {
 	if !maps.Equal(got, want) {
 		t.Fatalf("added since %d\n%s\nwant\n%s", since, lines(got), lines(want))
 	}
+	m.checkAll(t, s, listed, last)
+}
+
+// checkAll compares everything that is listed with the model.
+func (m *model) checkAll(t *testing.T, s *Store, listed map[string]bool, last map[string]uint64) {
+	t.Helper()
+	got := map[string]bool{}
+	for a, err := range s.All() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := said(a.Indicator)
+		if got[text] {
+			t.Fatalf("%s is given twice", text)
+		}
+		if generation, known := last[text]; known && a.Generation != generation {
+			t.Fatalf("%s was added in %d, want %d", text, a.Generation, generation)
+		}
+		got[text] = true
+	}
+	if !maps.Equal(got, listed) {
+		t.Fatalf("listed\n%s\nwant\n%s", lines(got), lines(listed))
+	}
 }
 
 func valueOf(t testing.TB, text string) intel.Value {

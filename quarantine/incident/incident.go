@@ -76,6 +76,9 @@ type Step struct {
 type Match struct {
 	Entry *journal.Entry
 	Chain []Step // not empty; the last step leads to Entry
+	// Only, where not empty, names the addresses that are meant, of the envelope
+	// or final, whatever their case: other copies of the entry are left alone.
+	Only []string
 }
 
 // Sure reports whether every step is.
@@ -98,8 +101,12 @@ type Opening struct {
 	Owner    string // who works on it; may be empty
 	Actor    string // scheme:id; required
 	Reason   string // required of a person
-	// Automatic says that policy may start pulls without a person. An incident that
-	// a person opened waits for approval unless he gave it (Approve).
+	// Source is the indicator's, "list:block/local.txt": Settings say by it whether
+	// policy may start pulls without a person. Empty where a person opens.
+	Source string
+	// Automatic says that policy may start pulls without a person, as it may with a
+	// Source. An incident that a person opened waits for approval unless he gave it
+	// (Approve).
 	Automatic bool
 }
 
@@ -113,7 +120,8 @@ type Incident struct {
 	Owner     string          `json:"owner,omitempty"`
 	Actor     string          `json:"actor"` // who opened it
 	Reason    string          `json:"reason,omitempty"`
-	Automatic bool            `json:"automatic,omitempty"`
+	Source    string          `json:"source,omitempty"`    // of the indicator that opened it
+	Automatic bool            `json:"automatic,omitempty"` // policy may start pulls
 	Opened    time.Time       `json:"opened"`
 	Changed   time.Time       `json:"changed"`
 	State     State           `json:"state"`

@@ -169,6 +169,8 @@ func (a *App) run(ctx context.Context, rules *rules, seen string) {
 			a.fail(err)
 		}
 	})
+	workers.Go(func() { h.hunt.Run(ctx) })
+	workers.Go(func() { _ = h.desk.Run(ctx) }) // the context has ended
 	workers.Go(func() { a.logHead(ctx, h) })
 	workers.Go(func() { a.watchSpace(ctx) })
 	a.reload(ctx, h, seen)

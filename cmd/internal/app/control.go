@@ -2,9 +2,11 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"time"
@@ -37,6 +39,10 @@ func (a *App) serveControl() error {
 			return verifyLedger(string(a.current().State.Dir), h.identity.Key(backup.LedgerKey), head)
 		},
 		Backup: a.backup,
+		Limits: func() control.Limits {
+			now := a.current()
+			return control.Limits{MessageSize: int64(now.Milter.MessageSizeLimit), LookBack: time.Duration(now.Journal.Lookback), ListsDir: string(now.Lists.Dir)}
+		},
 		Access: accessOf(cfg), Logger: a.log.Logger, Metrics: a.metrics,
 	})
 	if err != nil {
@@ -48,14 +54,42 @@ func (a *App) serveControl() error {
 	}
 	a.log.Info("control listens", zap.Stringer("address", cfg.Control.Listen))
 	a.serveHTTP(a.control, ln)
+	return a.serveRemote(cfg)
+}
+
+// serveRemote lets sidecars of other hosts in, where that is configured.
+func (a *App) serveRemote(cfg *config.Config) error {
+	c := &cfg.Control
+	if c.RemoteListen == (config.Listen{}) {
+		return nil
+	}
+	credentials, err := control.RemoteTLS(string(c.RemoteCertFile), string(c.RemoteKeyFile), string(c.RemoteCAFile))
+	if err != nil {
+		return cfg.Problem("control.remote_listen", err.Error(), "name a readable certificate, its key and the authorities, in PEM")
+	}
+	ln, err := a.listen("control.remote_listen", c.RemoteListen, "", 0)
+	if err != nil {
+		return err
+	}
+	a.log.Info("control listens for sidecars of other hosts", zap.Stringer("address", c.RemoteListen))
+	a.serveHTTP(remoteControl{a.control, credentials}, ln)
 	return nil
 }
+
+// remoteControl is the control server as other hosts see it.
+type remoteControl struct {
+	*control.Server
+	credentials *tls.Config
+}
+
+// Serve implements httpServer.
+func (r remoteControl) Serve(ln net.Listener) error { return r.ServeRemote(ln, r.credentials) }
 
 // setRoles makes the roles of a fresh configuration hold.
 func (a *App) setRoles(cfg *config.Config) { a.control.SetAccess(accessOf(cfg)) }
 
 func accessOf(cfg *config.Config) control.Access {
-	return control.Access{Viewers: cfg.Control.Viewers, Operators: cfg.Control.Operators, Admins: cfg.Control.Admins}
+	return control.Access{Viewers: cfg.Control.Viewers, Operators: cfg.Control.Operators, Admins: cfg.Control.Admins, Pullers: cfg.Control.Pullers}
 }
 
 func errNotOpen() error {
@@ -68,8 +102,8 @@ func (a *App) stores() *control.Stores {
 	if h == nil {
 		return nil
 	}
-	return &control.Stores{Quarantine: watchedQuarantine{h.quarantine, a}, Ledger: h.ledger, Journal: h.journal,
-		Lists: h.store, Matcher: h.matcher, Judge: h.judge, Identity: h.identity, Deliveries: h.deliveries}
+	return &control.Stores{Quarantine: h.quarantine, Ledger: watchedLedger{h.ledger, a}, Journal: h.journal,
+		Lists: h.store, Matcher: h.matcher, Judge: h.judge, Identity: h.identity, Deliveries: h.deliveries, Incidents: h.desk}
 }
 
 // status says how the daemon is.
@@ -140,10 +174,9 @@ func (a *App) reloadFor(ctx context.Context, actor string) (control.Reloaded, er
 		return found, err
 	}
 	command := ledger.Command{ID: "reloaded/" + h.identity.NewID(), Entity: "node/" + h.identity.Node(), Actor: actor}
-	_, err = h.ledger.Commit(ctx, command, func(ledger.State) ([]ledger.Event, error) {
+	_, err = watchedLedger{h.ledger, a}.Commit(ctx, command, func(ledger.State) ([]ledger.Event, error) {
 		return []ledger.Event{{Type: "reloaded", Schema: 1, Data: data}}, nil
 	})
-	a.endOnFailedLog(err)
 	return found, err
 }
 

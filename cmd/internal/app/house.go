@@ -24,6 +24,8 @@ import (
 	"github.com/weirmail/weir/quarantine"
 	"github.com/weirmail/weir/quarantine/blob"
 	"github.com/weirmail/weir/quarantine/delivery"
+	"github.com/weirmail/weir/quarantine/hunt"
+	"github.com/weirmail/weir/quarantine/incident"
 )
 
 // house is all that stands on the state folder.
@@ -41,6 +43,9 @@ type house struct {
 	quarantine *quarantine.Quarantine
 	held       *heldIndex
 	deliveries *delivery.Tracker
+	incidents  *incident.View
+	desk       *incident.Desk
+	hunt       *hunt.Hunt
 
 	closers []func()
 }
@@ -64,7 +69,7 @@ func (h *house) close() {
 
 // Versions of what the databases hold. They are built anew from logs and lists
 // when theirs is another one.
-const viewsSchema = 2
+const viewsSchema = 3
 
 // retryOpen is how often opening is tried again while the disk is too full.
 const retryOpen = 5 * time.Second
@@ -116,6 +121,9 @@ func (a *App) furnish(ctx context.Context, h *house, r *rules) (err error) {
 	if err := a.openDeliveries(ctx, cfg, h); err != nil {
 		return err
 	}
+	if err := a.openIncidents(cfg, h, r); err != nil {
+		return err
+	}
 	return a.afterRestore(ctx, h)
 }
 
@@ -143,7 +151,11 @@ func (a *App) afterRestore(ctx context.Context, h *house) error {
 	if err != nil {
 		return err
 	}
-	a.log.Warn("the state was restored from a backup", zap.Time("of", m.Time), zap.Int("held_items", n))
+	pulls, err := h.desk.Doubt(ctx, command.Actor, why)
+	if err != nil {
+		return err
+	}
+	a.log.Warn("the state was restored from a backup", zap.Time("of", m.Time), zap.Int("held_items", n), zap.Int("pulls_that_wait", pulls))
 	return backup.Noted(state)
 }
 
@@ -171,9 +183,12 @@ func (a *App) openLedger(ctx context.Context, cfg *config.Config, h *house) erro
 	if h.view, err = quarantine.NewView(db); err != nil {
 		return err
 	}
+	if h.incidents, err = incident.NewView(db); err != nil {
+		return err
+	}
 	h.ledger, err = ledger.Open(ledger.Options{
 		FS: a.o.FS, Dir: filepath.Join(string(cfg.State.Dir), "ledger"), Index: db, Node: h.identity.Node(), Key: h.identity.Key(backup.LedgerKey),
-		NewID: h.identity.NewID, Views: []ledger.View{h.view}, Logger: a.log.Logger, Metrics: h.metrics,
+		NewID: h.identity.NewID, Views: []ledger.View{h.view, h.incidents}, Logger: a.log.Logger, Metrics: h.metrics,
 		MinFree: lastRoom(cfg),
 	})
 	if err != nil {
@@ -237,14 +252,14 @@ func (a *App) build(cfg *config.Config, h *house, r *rules) (err error) {
 		return err
 	}
 	h.quarantine, err = quarantine.New(quarantine.Options{
-		Ledger: h.ledger, View: h.view, Blobs: h.blobs, Judge: h.judge, Journal: h.journal, Identity: h.identity,
+		Ledger: watchedLedger{h.ledger, a}, View: h.view, Blobs: h.blobs, Judge: h.judge, Journal: h.journal, Identity: h.identity,
 		Scratch: func() quarantine.ScratchSpace { return a.spool.Spool() }, Settings: settings, Logger: a.log.Logger, Metrics: h.metrics,
 	})
 	if err != nil {
 		return err
 	}
 	h.filter, err = filter.New(filter.Options{
-		Judge: h.judge, Scratch: a.spool, Journal: watchedJournal{h.journal, a}, Quarantine: notingQuarantine{watchedQuarantine{h.quarantine, a}, h.held}, Identity: h.identity, Settings: filterSettings(cfg, r),
+		Judge: h.judge, Scratch: a.spool, Journal: watchedJournal{h.journal, a}, Quarantine: notingQuarantine{h.quarantine, h.held}, Identity: h.identity, Settings: filterSettings(cfg, r),
 		Logger: a.log.Logger, Metrics: h.metrics,
 	})
 	return err

@@ -194,6 +194,8 @@ func (a *App) reloadConfig(h *house, report *ReloadReport) error {
 	must(h.filter.SetSettings(filterSettings(fresh, r)))
 	must(h.quarantine.SetSettings(settings))
 	must(h.deliveries.SetRetention(time.Duration(fresh.Journal.Retention)))
+	must(h.desk.SetSettings(incidentSettings(fresh, r)))
+	must(h.hunt.SetLookBack(time.Duration(fresh.Journal.Lookback)))
 	must(a.log.setLevel(fresh))
 	a.gate.onError.Store(int32(onError(fresh)))
 	a.setRoles(fresh)
@@ -212,6 +214,9 @@ func (a *App) loadLists(ctx context.Context, h *house) (store.ListReport, error)
 			a.trouble("lists", fmt.Sprintf("what was loaded last holds: %v", err))
 		}
 		return nil, err
+	}
+	if h.hunt != nil { // not while the daemon starts
+		h.hunt.Wake()
 	}
 	for _, l := range report {
 		for _, p := range l.Problems {

@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 
-	"github.com/weirmail/weir/filter/evidence"
-	"github.com/weirmail/weir/filter/verdict"
 	"github.com/weirmail/weir/intel/journal"
+	"github.com/weirmail/weir/intel/ledger"
 	"github.com/weirmail/weir/intel/wal"
-	"github.com/weirmail/weir/quarantine"
 )
 
 // A log that a failed write left in doubt takes nothing more until it is opened
@@ -27,30 +25,16 @@ func (w watchedJournal) Append(ctx context.Context, e *journal.Entry) (wal.Posit
 	return at, err
 }
 
-type watchedQuarantine struct {
-	*quarantine.Quarantine
+type watchedLedger struct {
+	*ledger.Ledger
 	a *App
 }
 
-// Hold implements filter.Quarantine.
-func (w watchedQuarantine) Hold(ctx context.Context, e *evidence.Evidence, v *verdict.Verdict, ref string) (string, error) {
-	item, err := w.Quarantine.Hold(ctx, e, v, ref)
+// Commit implements quarantine.Ledger and its like.
+func (w watchedLedger) Commit(ctx context.Context, c ledger.Command, decide func(ledger.State) ([]ledger.Event, error)) (ledger.Receipt, error) {
+	r, err := w.Ledger.Commit(ctx, c, decide)
 	w.a.endOnFailedLog(err)
-	return item, err
-}
-
-// Release implements control.Quarantine.
-func (w watchedQuarantine) Release(ctx context.Context, r quarantine.Release) (*quarantine.Item, error) {
-	item, err := w.Quarantine.Release(ctx, r)
-	w.a.endOnFailedLog(err)
-	return item, err
-}
-
-// Delete implements control.Quarantine.
-func (w watchedQuarantine) Delete(ctx context.Context, id, actor, reason string) (*quarantine.Item, error) {
-	item, err := w.Quarantine.Delete(ctx, id, actor, reason)
-	w.a.endOnFailedLog(err)
-	return item, err
+	return r, err
 }
 
 func (a *App) endOnFailedLog(err error) {

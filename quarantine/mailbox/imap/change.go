@@ -18,7 +18,7 @@ import (
 const pieceBytes = 512 << 10
 
 // Fetch writes a copy's bytes; see mailbox.Account.
-func (a *account) Fetch(ctx context.Context, c mailbox.Copy, w io.Writer) error {
+func (a *Account) Fetch(ctx context.Context, c mailbox.Copy, w io.Writer) error {
 	uid, err := a.reach(ctx, &c, false, false)
 	if err == nil {
 		err = a.fetch(ctx, uid, c.Size, w)
@@ -31,7 +31,7 @@ func (a *account) Fetch(ctx context.Context, c mailbox.Copy, w io.Writer) error 
 
 // fetch writes a message of the folder that is open, piece by piece, and checks
 // that it has so many bytes.
-func (a *account) fetch(ctx context.Context, uid imap.UID, size int64, w io.Writer) error {
+func (a *Account) fetch(ctx context.Context, uid imap.UID, size int64, w io.Writer) error {
 	if size > a.o.MaxBytes {
 		return fmt.Errorf("%w: %d bytes, more than %d", mailbox.ErrTooLarge, size, a.o.MaxBytes)
 	}
@@ -59,7 +59,7 @@ func (a *account) fetch(ctx context.Context, uid imap.UID, size int64, w io.Writ
 
 // piece fetches the bytes of a message from an offset on, fewer than pieceBytes
 // at its end.
-func (a *account) piece(ctx context.Context, uid imap.UID, offset int64) (piece []byte, err error) {
+func (a *Account) piece(ctx context.Context, uid imap.UID, offset int64) (piece []byte, err error) {
 	what := &imap.FetchOptions{UID: true, BodySection: []*imap.FetchItemBodySection{{
 		Peek: true, Partial: &imap.SectionPartial{Offset: offset, Size: pieceBytes},
 	}}}
@@ -90,7 +90,7 @@ func (a *account) piece(ctx context.Context, uid imap.UID, offset int64) (piece 
 }
 
 // read gives a copy's bytes.
-func (a *account) read(ctx context.Context, c mailbox.Copy) ([]byte, error) {
+func (a *Account) read(ctx context.Context, c mailbox.Copy) ([]byte, error) {
 	var b bytes.Buffer
 	err := a.Fetch(ctx, c, &b)
 	return b.Bytes(), err
@@ -108,7 +108,7 @@ func ignoreGone(err error) error {
 var errNoUIDPlus = fmt.Errorf("%w to remove one message alone: it has no UIDPLUS (RFC 4315), and EXPUNGE would take all that is marked as deleted", mailbox.ErrRefused)
 
 // Remove removes a copy; see mailbox.Account.
-func (a *account) Remove(ctx context.Context, c mailbox.Copy) (mailbox.Removal, error) {
+func (a *Account) Remove(ctx context.Context, c mailbox.Copy) (mailbox.Removal, error) {
 	removal, err := a.remove(ctx, &c)
 	if err != nil {
 		return mailbox.NotRemoved, fmt.Errorf("remove %s from folder %.80q: %w", c.ID, c.Folder, err)
@@ -116,7 +116,7 @@ func (a *account) Remove(ctx context.Context, c mailbox.Copy) (mailbox.Removal, 
 	return removal, nil
 }
 
-func (a *account) remove(ctx context.Context, c *mailbox.Copy) (mailbox.Removal, error) {
+func (a *Account) remove(ctx context.Context, c *mailbox.Copy) (mailbox.Removal, error) {
 	if !a.caps.Has(imap.CapUIDPlus) {
 		return mailbox.NotRemoved, errNoUIDPlus
 	}
@@ -141,7 +141,7 @@ func (a *account) remove(ctx context.Context, c *mailbox.Copy) (mailbox.Removal,
 
 // look describes a message of the folder that is open, and reports whether it is
 // there.
-func (a *account) look(ctx context.Context, uid imap.UID) (mailbox.Copy, bool, error) {
+func (a *Account) look(ctx context.Context, uid imap.UID) (mailbox.Copy, bool, error) {
 	for c, err := range a.describe(ctx, []imap.UID{uid}) {
 		return c, err == nil, err
 	}
@@ -151,7 +151,7 @@ func (a *account) look(ctx context.Context, uid imap.UID) (mailbox.Copy, bool, e
 // expunge takes one message out of the folder that is open for writing, and looks
 // whether it is gone. One that is still there is left marked as deleted only if
 // it was before.
-func (a *account) expunge(ctx context.Context, uid imap.UID, marked bool) error {
+func (a *Account) expunge(ctx context.Context, uid imap.UID, marked bool) error {
 	// Who gives up now would leave a mark, and the user's next EXPUNGE would take
 	// the message.
 	ctx = context.WithoutCancel(ctx)
@@ -183,7 +183,7 @@ func (a *account) expunge(ctx context.Context, uid imap.UID, marked bool) error 
 }
 
 // there reports whether a message is in the folder that is open.
-func (a *account) there(ctx context.Context, uid imap.UID) (there bool, err error) {
+func (a *Account) there(ctx context.Context, uid imap.UID) (there bool, err error) {
 	err = a.do(ctx, 0, func() error {
 		list, err := a.client.Fetch(imap.UIDSetNum(uid), &imap.FetchOptions{UID: true}).Collect()
 		for _, b := range list {
@@ -195,7 +195,7 @@ func (a *account) there(ctx context.Context, uid imap.UID) (there bool, err erro
 }
 
 // Gone looks for a copy; see mailbox.Account.
-func (a *account) Gone(ctx context.Context, c mailbox.Copy) (bool, error) {
+func (a *Account) Gone(ctx context.Context, c mailbox.Copy) (bool, error) {
 	uid, err := a.reach(ctx, &c, false, true)
 	there := false
 	if err == nil {

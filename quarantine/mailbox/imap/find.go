@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 
 	"github.com/emersion/go-imap/v2"
@@ -25,16 +26,20 @@ const (
 )
 
 // Find looks for a message; see mailbox.Account.
-func (a *account) Find(ctx context.Context, t mailbox.Target) iter.Seq2[mailbox.Copy, error] {
+func (a *Account) Find(ctx context.Context, t mailbox.Target) iter.Seq2[mailbox.Copy, error] {
 	return func(yield func(mailbox.Copy, error) bool) {
+		criteria, names := named(t)
+		if a.looks == nil || a.names != names {
+			a.names, a.looks = names, map[string]look{}
+		}
 		folders, err := a.folders(ctx)
 		if err != nil {
 			yield(mailbox.Copy{}, err)
 			return
 		}
-		f := &finder{account: a, target: t, folders: folders, yield: yield, seen: map[place]bool{}}
-		if f.byField(ctx, "Message-ID", t.MessageID) && !f.sure {
-			f.byField(ctx, mailbox.WeirIDField, t.WeirID)
+		f := &finder{Account: a, target: t, folders: folders, yield: yield, seen: map[place]bool{}}
+		if criteria != nil {
+			f.byName(ctx, criteria)
 		}
 		if !f.stopped && f.found == 0 && t.ByContent() {
 			f.byContent(ctx)
@@ -42,18 +47,61 @@ func (a *account) Find(ctx context.Context, t mailbox.Target) iter.Seq2[mailbox.
 	}
 }
 
+// look is what a search of a folder for names has shown. What came in since has a
+// UID of at least next (RFC 9051 section 2.3.1.1), and what was there then has the
+// names that it had: it is not searched again.
+type look struct {
+	validity uint32
+	next     imap.UID   // 0: the server did not tell
+	uids     []imap.UID // that bear the names, as far as the server knows
+}
+
+// maxAgain bounds how many messages a search names that it is about.
+const maxAgain = 200
+
+// since gives the messages of the folder that is open which have to be searched
+// after a look at it: nil for all, an empty set for none.
+func (l *look) since(now *look) imap.UIDSet {
+	if l.next == 0 || l.validity != now.validity || l.next > now.next || len(l.uids) > maxAgain {
+		return nil
+	}
+	set := append(imap.UIDSet{}, imap.UIDSetNum(l.uids...)...)
+	if l.next < now.next {
+		set.AddRange(l.next, 0)
+	}
+	return set
+}
+
+// named gives what a message that bears the target's Message-ID or X-Weir-ID is
+// searched by, nil if it has neither, and a text that tells targets apart.
+func named(t mailbox.Target) (criteria *imap.SearchCriteria, names string) {
+	for _, field := range [][2]string{{"Message-ID", t.MessageID}, {mailbox.WeirIDField, t.WeirID}} {
+		needle, ok := mailbox.Needle(field[1])
+		if !ok {
+			continue
+		}
+		names += field[0] + ":" + needle + "\n"
+		one := imap.SearchCriteria{Header: []imap.SearchCriteriaHeaderField{{Key: field[0], Value: needle}}}
+		if criteria == nil {
+			criteria = &one
+		} else {
+			criteria = &imap.SearchCriteria{Or: [][2]imap.SearchCriteria{{*criteria, one}}}
+		}
+	}
+	return criteria, names
+}
+
 // place is where a copy stands.
 type place struct{ folder, id string }
 
 // finder is one search.
 type finder struct {
-	*account
+	*Account
 	target  mailbox.Target
 	folders []folder
 	yield   func(mailbox.Copy, error) bool
 	seen    map[place]bool
 	found   int
-	sure    bool // one bore the X-Weir-ID
 	stopped bool // the caller has enough
 }
 
@@ -65,7 +113,6 @@ func (f *finder) give(c mailbox.Copy) bool {
 	}
 	f.seen[at] = true
 	f.found++
-	f.sure = f.sure || c.By == mailbox.ByWeirID
 	f.stopped = !f.yield(c, nil)
 	return !f.stopped
 }
@@ -77,45 +124,53 @@ func (f *finder) fail(err error) bool {
 	return !f.stopped
 }
 
-// byField searches all folders for a header field. It reports whether to go on.
-func (f *finder) byField(ctx context.Context, field, value string) bool {
-	needle, ok := mailbox.Needle(value)
-	if !ok {
-		return true
-	}
+// byName searches all folders for what bears a name of the target.
+func (f *finder) byName(ctx context.Context, criteria *imap.SearchCriteria) {
 	for _, folder := range f.folders {
-		copies, err := f.named(ctx, folder, field, needle)
+		copies, err := f.named(ctx, folder, *criteria)
 		if err != nil {
 			if !f.fail(err) {
-				return false
+				return
 			}
 			continue
 		}
 		for _, c := range copies {
 			if !f.give(c) {
-				return false
+				return
 			}
 		}
 	}
-	return true
 }
 
 // named gives the copies in a folder that bear the target's name.
-func (f *finder) named(ctx context.Context, folder folder, field, needle string) ([]mailbox.Copy, error) {
+func (f *finder) named(ctx context.Context, folder folder, criteria imap.SearchCriteria) ([]mailbox.Copy, error) {
 	n, err := f.open(ctx, folder.name, false)
-	if err != nil || n == 0 {
+	if err != nil {
 		return nil, err
 	}
-	uids, err := f.search(ctx, &imap.SearchCriteria{Header: []imap.SearchCriteriaHeaderField{{Key: field, Value: needle}}})
-	if err != nil {
-		return nil, fmt.Errorf("search folder %.80q: %w", folder.name, err)
+	old, now := f.looks[folder.name], look{validity: f.validity, next: f.next}
+	set := old.since(&now)
+	if set != nil {
+		criteria.UID = []imap.UIDSet{set}
 	}
+	if n > 0 && (set == nil || len(set) > 0) {
+		if now.uids, err = f.search(ctx, &criteria); err != nil {
+			return nil, fmt.Errorf("search folder %.80q: %w", folder.name, err)
+		}
+	}
+	f.looks[folder.name] = now
+	return f.matching(ctx, folder, f.target, now.uids)
+}
+
+// matching gives those of some messages in the folder that is open which bear a
+// target's name.
+func (a *Account) matching(ctx context.Context, folder folder, t mailbox.Target, uids []imap.UID) ([]mailbox.Copy, error) {
 	var copies []mailbox.Copy
-	for c, err := range f.describe(ctx, uids) {
+	for c, err := range a.describe(ctx, uids) {
 		if err != nil {
 			return nil, err
 		}
-		if by, ok := f.target.Match(&c); ok {
+		if by, ok := t.Match(&c); ok {
 			c.Role, c.By = folder.role, by
 			copies = append(copies, c)
 		}
@@ -123,8 +178,56 @@ func (f *finder) named(ctx context.Context, folder folder, field, needle string)
 	return copies, nil
 }
 
+// Named gives those of some messages, UIDs by folder, that bear a name of the
+// target, as Find would: for who knows by another way where they stand. Folders
+// that Find leaves out are left out; one that the server doesn't list is an error
+// that satisfies mailbox.ErrFolderGone, with the rest still to follow. The caller
+// may use the Account within the loop.
+func (a *Account) Named(ctx context.Context, t mailbox.Target, at map[string][]uint32) iter.Seq2[mailbox.Copy, error] {
+	return func(yield func(mailbox.Copy, error) bool) {
+		listed, err := a.listed(ctx)
+		if err != nil {
+			yield(mailbox.Copy{}, err)
+			return
+		}
+		defer a.leave(ctx)
+		for _, name := range slices.Sorted(maps.Keys(at)) {
+			i := slices.IndexFunc(listed, func(f folder) bool { return f.name == name })
+			if i < 0 {
+				if !yield(mailbox.Copy{}, fmt.Errorf("%w: the server doesn't list folder %.80q, in which there is mail", mailbox.ErrFolderGone, name)) {
+					return
+				}
+				continue
+			}
+			if listed[i].leftOut {
+				continue
+			}
+			copies, err := a.namedAt(ctx, listed[i], t, at[name])
+			if err != nil && (!yield(mailbox.Copy{}, err) || a.broken != nil) {
+				return
+			}
+			for _, c := range copies {
+				if !yield(c, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func (a *Account) namedAt(ctx context.Context, folder folder, t mailbox.Target, at []uint32) ([]mailbox.Copy, error) {
+	uids := make([]imap.UID, len(at))
+	for i, uid := range at {
+		uids[i] = imap.UID(uid)
+	}
+	if _, err := a.open(ctx, folder.name, false); err != nil {
+		return nil, err
+	}
+	return a.matching(ctx, folder, t, uids)
+}
+
 // search runs UID SEARCH in the folder that is open.
-func (a *account) search(ctx context.Context, what *imap.SearchCriteria) ([]imap.UID, error) {
+func (a *Account) search(ctx context.Context, what *imap.SearchCriteria) ([]imap.UID, error) {
 	var o *imap.SearchOptions
 	if a.caps.Has(imap.CapESearch) {
 		o = &imap.SearchOptions{ReturnAll: true} // ranges: shorter
@@ -154,7 +257,7 @@ func (a *account) search(ctx context.Context, what *imap.SearchCriteria) ([]imap
 
 // describe reads all that a Copy tells but role and by, of the messages
 // with these UIDs in the folder that is open. What is not there is left out.
-func (a *account) describe(ctx context.Context, uids []imap.UID) iter.Seq2[mailbox.Copy, error] {
+func (a *Account) describe(ctx context.Context, uids []imap.UID) iter.Seq2[mailbox.Copy, error] {
 	items := &imap.FetchOptions{
 		UID: true, Flags: true, InternalDate: true, RFC822Size: true,
 		BodySection: []*imap.FetchItemBodySection{{

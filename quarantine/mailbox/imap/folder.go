@@ -15,14 +15,21 @@ import (
 	"github.com/weirmail/weir/quarantine/mailbox"
 )
 
-// folder is one that may hold copies.
+// folder is one that the server lists.
 type folder struct {
-	name string
-	role mailbox.Role
+	name    string
+	role    mailbox.Role
+	leftOut bool // it is not the user's own, or shows what lies in others
 }
 
 // folders lists the folders of the user's own that hold mail, INBOX first.
-func (a *account) folders(ctx context.Context) ([]folder, error) {
+func (a *Account) folders(ctx context.Context) ([]folder, error) {
+	all, err := a.listed(ctx)
+	return slices.DeleteFunc(all, func(f folder) bool { return f.leftOut }), err
+}
+
+// listed lists all folders, INBOX first.
+func (a *Account) listed(ctx context.Context) ([]folder, error) {
 	prefixes, err := a.namespaces(ctx)
 	if err != nil {
 		return nil, err
@@ -40,11 +47,9 @@ func (a *account) folders(ctx context.Context) ([]folder, error) {
 			return nil, fmt.Errorf("list folders: %w", err)
 		}
 		for _, l := range list {
-			if !personal(prefixes, l.Mailbox) || virtual(l.Attrs) || a.skipped(l) {
-				continue
-			}
 			if !slices.ContainsFunc(all, func(f folder) bool { return f.name == l.Mailbox }) {
-				all = append(all, folder{l.Mailbox, role(l)})
+				leftOut := !personal(prefixes, l.Mailbox) || virtual(l.Attrs) || a.skipped(l)
+				all = append(all, folder{l.Mailbox, role(l), leftOut})
 			}
 		}
 	}
@@ -61,7 +66,7 @@ func (a *account) folders(ctx context.Context) ([]folder, error) {
 }
 
 // list runs LIST, with the folders' roles where the server tells them (RFC 6154).
-func (a *account) list(ctx context.Context, pattern string) (list []*imap.ListData, err error) {
+func (a *Account) list(ctx context.Context, pattern string) (list []*imap.ListData, err error) {
 	var o *imap.ListOptions
 	if a.caps.Has(imap.CapListExtended) && a.caps.Has(imap.CapSpecialUse) {
 		o = &imap.ListOptions{ReturnSpecialUse: true}
@@ -79,7 +84,7 @@ type namespace struct {
 	personal bool
 }
 
-func (a *account) namespaces(ctx context.Context) ([]namespace, error) {
+func (a *Account) namespaces(ctx context.Context) ([]namespace, error) {
 	if !a.caps.Has(imap.CapNamespace) {
 		return nil, nil
 	}
@@ -128,7 +133,7 @@ func virtual(attrs []imap.MailboxAttr) bool {
 	})
 }
 
-func (a *account) skipped(l *imap.ListData) bool {
+func (a *Account) skipped(l *imap.ListData) bool {
 	return slices.ContainsFunc(a.o.Skip, func(skip string) bool {
 		rest, ok := strings.CutPrefix(l.Mailbox, skip)
 		return ok && (rest == "" || l.Delim != 0 && strings.HasPrefix(rest, string(l.Delim)))
@@ -155,7 +160,7 @@ func role(l *imap.ListData) mailbox.Role {
 
 // open opens a folder anew, to look (EXAMINE) or to write (SELECT). It gives the
 // number of messages in it.
-func (a *account) open(ctx context.Context, name string, write bool) (uint32, error) {
+func (a *Account) open(ctx context.Context, name string, write bool) (uint32, error) {
 	if name == "" || len(name) > maxFolder || strings.ContainsFunc(name, unicode.IsControl) || !utf8.ValidString(name) {
 		return 0, fmt.Errorf("%w: %.80q is no name of a folder", mailbox.ErrFolderGone, name)
 	}
@@ -171,13 +176,23 @@ func (a *account) open(ctx context.Context, name string, write bool) (uint32, er
 	if err != nil {
 		return 0, fmt.Errorf("open folder %.80q: %w", name, err)
 	}
-	a.selected, a.writable, a.validity = name, write, data.UIDValidity
+	a.selected, a.writable, a.validity, a.next = name, write, data.UIDValidity, data.UIDNext
 	return data.NumMessages, nil
+}
+
+// leave closes the folder that is open, if the server can do so without expunging
+// (RFC 3691). Dovecot breaks off a session whose folder its user deletes, and the
+// user's too if he makes it anew at once.
+func (a *Account) leave(ctx context.Context) {
+	if a.selected != "" && a.caps.Has(imap.CapUnselect) {
+		a.selected = ""
+		_ = a.do(ctx, 0, func() error { return a.client.Unselect().Wait() })
+	}
 }
 
 // whyClosed asks whether a folder that the server refuses to open is not there:
 // not every server says so by itself.
-func (a *account) whyClosed(ctx context.Context, name string, refusal error) error {
+func (a *Account) whyClosed(ctx context.Context, name string, refusal error) error {
 	if strings.ContainsAny(name, "*%") {
 		return refusal
 	}
@@ -195,7 +210,7 @@ func (a *account) whyClosed(ctx context.Context, name string, refusal error) err
 
 // reach opens the folder of a copy and checks that its ID still holds. With
 // fresh, what the folder holds is read anew; else an open folder will do.
-func (a *account) reach(ctx context.Context, c *mailbox.Copy, write, fresh bool) (imap.UID, error) {
+func (a *Account) reach(ctx context.Context, c *mailbox.Copy, write, fresh bool) (imap.UID, error) {
 	validity, uid, err := parseID(c.ID)
 	if err != nil {
 		return 0, err

@@ -52,6 +52,15 @@ func New(o Options) (*Backend, error) {
 
 // Open logs in to the mailbox of a user; see mailbox.Backend.
 func (b *Backend) Open(ctx context.Context, user string) (mailbox.Account, error) {
+	a, err := b.Account(ctx, user)
+	if err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// Account is Open, for those who need more of IMAP than a mailbox.Account.
+func (b *Backend) Account(ctx context.Context, user string) (*Account, error) {
 	a, err := b.open(ctx, user)
 	if err == nil {
 		return a, nil
@@ -68,9 +77,9 @@ func (b *Backend) Open(ctx context.Context, user string) (mailbox.Account, error
 
 // open connects and logs in. The error satisfies errLogin where the server does
 // not take the login.
-func (b *Backend) open(ctx context.Context, user string) (*account, error) {
-	if err := b.o.checkUser(user); err != nil {
-		return nil, fmt.Errorf("%w: %w", mailbox.ErrNoMailbox, err)
+func (b *Backend) open(ctx context.Context, user string) (*Account, error) {
+	if err := b.CheckUser(user); err != nil {
+		return nil, err
 	}
 	secret, err := b.o.Secret(ctx, user)
 	if err != nil {
@@ -80,7 +89,7 @@ func (b *Backend) open(ctx context.Context, user string) (*account, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &account{o: &b.o, conn: conn}
+	a := &Account{o: &b.o, conn: conn}
 	if err := a.begin(ctx); err != nil {
 		_ = conn.Close()
 		return nil, err
@@ -180,7 +189,7 @@ func plaintextTo(to net.Addr) error {
 }
 
 // begin reads the greeting.
-func (a *account) begin(ctx context.Context) error {
+func (a *Account) begin(ctx context.Context) error {
 	return a.do(ctx, 0, func() error {
 		a.client = imapclient.New(a.conn, nil)
 		if err := a.client.WaitGreeting(); err != nil {
@@ -196,7 +205,7 @@ func (a *account) begin(ctx context.Context) error {
 // errLogin says that the server did not take a login.
 var errLogin = errors.New("login refused")
 
-func (a *account) login(ctx context.Context, user, secret string) error {
+func (a *Account) login(ctx context.Context, user, secret string) error {
 	err := a.do(ctx, 0, func() error {
 		if err := a.authenticate(user, secret); err != nil {
 			return err
@@ -211,7 +220,7 @@ func (a *account) login(ctx context.Context, user, secret string) error {
 	return err
 }
 
-func (a *account) authenticate(user, secret string) error {
+func (a *Account) authenticate(user, secret string) error {
 	caps := a.client.Caps()
 	switch a.o.Method {
 	case Plain:
@@ -238,8 +247,8 @@ func (x *xoauth2) Start() (string, []byte, error) {
 
 func (x *xoauth2) Next([]byte) ([]byte, error) { return []byte{}, nil }
 
-// account is one connection that is logged in.
-type account struct {
+// Account is one connection that is logged in: a mailbox.Account.
+type Account struct {
 	o      *Options
 	conn   *guard
 	client *imapclient.Client
@@ -248,14 +257,18 @@ type account struct {
 
 	selected string // the folder that is open; empty: none
 	writable bool
-	validity uint32 // UIDVALIDITY of selected
+	validity uint32   // UIDVALIDITY of selected
+	next     imap.UID // UIDNEXT of selected, when it was opened; 0: not told
+
+	names string          // of the message that was looked for last
+	looks map[string]look // by folder: what the last search for names has shown
 }
 
 // logoutTimeout bounds the politeness of saying goodbye.
 const logoutTimeout = 2 * time.Second
 
 // Close logs out; see mailbox.Account.
-func (a *account) Close() error {
+func (a *Account) Close() error {
 	if a.broken == nil {
 		a.conn.arm(logoutTimeout, 0)
 		_ = a.client.Logout().Wait()
@@ -273,7 +286,7 @@ var errClosed = errors.New("the mailbox is closed")
 // do runs commands: f sends them and waits for all that they answer. Content is
 // the number of bytes that they carry besides the usual. Errors say what they mean
 // to a caller; whatever is not an answer of the server ends the connection.
-func (a *account) do(ctx context.Context, content int64, f func() error) error {
+func (a *Account) do(ctx context.Context, content int64, f func() error) error {
 	if a.broken != nil {
 		return a.broken
 	}

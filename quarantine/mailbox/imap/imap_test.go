@@ -432,7 +432,7 @@ func TestFoldersOfOthersAndVirtualOnesAreNotSearched(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := fmt.Sprint(folders)
-	if want := "[{INBOX } {Gesendet sent} {Mine/own } {Virtuality } {sharedness }]"; got != want {
+	if want := "[{INBOX  false} {Gesendet sent false} {Mine/own  false} {Virtuality  false} {sharedness  false}]"; got != want {
 		t.Errorf("folders %s, want %s", got, want)
 	}
 }
@@ -458,7 +458,7 @@ func FuzzServer(f *testing.F) {
 			ended := make(chan struct{})
 			go func() { defer close(ended); s.session(remote) }()
 			b := backend(t, &server{addr: "127.0.0.1:143"}, func(o *Options) { o.Timeout = 20 * time.Millisecond })
-			a := &account{o: &b.o, conn: &guard{Conn: client}}
+			a := &Account{o: &b.o, conn: &guard{Conn: client}}
 			if a.begin(t.Context()) == nil && a.login(t.Context(), "alice", "x") == nil {
 				use(t, a, which)
 			}

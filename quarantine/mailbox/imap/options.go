@@ -8,6 +8,8 @@ import (
 	"net"
 	"strings"
 	"time"
+
+	"github.com/weirmail/weir/quarantine/mailbox"
 )
 
 // Security says how a connection is protected.
@@ -125,14 +127,14 @@ func (o Options) complete() (Options, error) {
 	return o, nil
 }
 
-// checkUser refuses names that would mean something else to the server than a
-// user.
-func (o *Options) checkUser(user string) error {
+// CheckUser refuses names that would mean something else to the server than a
+// user. The error satisfies mailbox.ErrNoMailbox.
+func (b *Backend) CheckUser(user string) error {
 	if user == "" || len(user) > maxUser || strings.ContainsFunc(user, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-		return fmt.Errorf("%.80q is no name of a user", user)
+		return fmt.Errorf("%w: %.80q is no name of a user", mailbox.ErrNoMailbox, user)
 	}
-	if o.Method == Login && o.Master != "" && strings.Contains(user, o.Separator) {
-		return fmt.Errorf("the user's name %.80q holds %q, which ends it in a login", user, o.Separator)
+	if b.o.Method == Login && b.o.Master != "" && strings.Contains(user, b.o.Separator) {
+		return fmt.Errorf("%w: the user's name %.80q holds %q, which ends it in a login", mailbox.ErrNoMailbox, user, b.o.Separator)
 	}
 	return nil
 }

@@ -17,7 +17,7 @@ import (
 const inbox = "INBOX"
 
 // Restore puts a message back; see mailbox.Account.
-func (a *account) Restore(ctx context.Context, r mailbox.Return) (mailbox.Restored, error) {
+func (a *Account) Restore(ctx context.Context, r mailbox.Return) (mailbox.Restored, error) {
 	restored, err := a.restore(ctx, &r)
 	if err != nil {
 		return mailbox.Restored{}, fmt.Errorf("restore a message to folder %.80q: %w", r.Was.Folder, err)
@@ -25,7 +25,7 @@ func (a *account) Restore(ctx context.Context, r mailbox.Return) (mailbox.Restor
 	return restored, nil
 }
 
-func (a *account) restore(ctx context.Context, r *mailbox.Return) (mailbox.Restored, error) {
+func (a *Account) restore(ctx context.Context, r *mailbox.Return) (mailbox.Restored, error) {
 	if err := a.carries(r.Raw); err != nil {
 		return mailbox.Restored{}, err
 	}
@@ -51,7 +51,7 @@ func (a *account) restore(ctx context.Context, r *mailbox.Return) (mailbox.Resto
 
 // carries refuses messages that IMAP cannot carry as they are (RFC 9051 section
 // 9, RFC 5322 section 2.1).
-func (a *account) carries(raw []byte) error {
+func (a *Account) carries(raw []byte) error {
 	if int64(len(raw)) > a.o.MaxBytes {
 		return fmt.Errorf("%w: %d bytes, more than %d", mailbox.ErrTooLarge, len(raw), a.o.MaxBytes)
 	}
@@ -71,7 +71,7 @@ func (a *account) carries(raw []byte) error {
 
 // standing looks in the open folder for the very message, which an earlier try
 // may have put there: equal in bytes and date, and not one of r.Besides.
-func (a *account) standing(ctx context.Context, r *mailbox.Return) (mailbox.Copy, bool, error) {
+func (a *Account) standing(ctx context.Context, r *mailbox.Return) (mailbox.Copy, bool, error) {
 	var named mailbox.Copy
 	named.Name(r.Raw)
 	size := int64(len(r.Raw))
@@ -110,7 +110,7 @@ func sameSecond(x, y time.Time) bool { return x.Unix() == y.Unix() }
 
 // append adds the message to the open folder and compares what then stands
 // there. What the server altered is taken away again.
-func (a *account) append(ctx context.Context, r *mailbox.Return) (mailbox.Copy, error) {
+func (a *Account) append(ctx context.Context, r *mailbox.Return) (mailbox.Copy, error) {
 	var at *imap.AppendData
 	o := &imap.AppendOptions{Time: r.Was.Date, Flags: flags(&r.Was)}
 	err := a.do(ctx, int64(len(r.Raw)), func() error {
@@ -157,7 +157,7 @@ func (a *account) append(ctx context.Context, r *mailbox.Return) (mailbox.Copy, 
 
 // mark adds the flags and keywords that a copy lacks. What the server does not
 // take is left out: the answer tells.
-func (a *account) mark(ctx context.Context, c mailbox.Copy, was *mailbox.Copy) (mailbox.Copy, error) {
+func (a *Account) mark(ctx context.Context, c mailbox.Copy, was *mailbox.Copy) (mailbox.Copy, error) {
 	var missing []imap.Flag
 	have := flags(&c)
 	for _, f := range flags(was) {

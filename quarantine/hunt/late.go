@@ -1,0 +1,201 @@
+package hunt
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/weirmail/weir/intel/journal"
+	"github.com/weirmail/weir/intel/match"
+	"github.com/weirmail/weir/intel/store"
+	"github.com/weirmail/weir/intel/wal"
+)
+
+// maxLateRead is how many entries are read at once behind a swap.
+const maxLateRead = 5000
+
+// followLate reads on in the journal behind a swap of the lists, while entries
+// that were judged by those of before can come. It reports that there is more to
+// read now.
+func (h *Hunt) followLate(ctx context.Context) (more bool, err error) {
+	if !h.place.following() {
+		return false, nil
+	}
+	over := !h.o.Clock().Before(h.place.Until) // before looking how far the journal reaches
+	if h.o.Journal.Last() > h.place.Position {
+		if more, err = h.readLate(ctx); err != nil || more {
+			return more, err
+		}
+	}
+	if over && !h.lateWork() {
+		h.place.Until, h.unsaid = time.Time{}, true
+	}
+	return false, nil
+}
+
+// lateWork reports whether something found late is not dealt with yet.
+func (h *Hunt) lateWork() bool {
+	for _, p := range h.passes {
+		if p.found.late {
+			return true
+		}
+	}
+	return len(h.late) > 0
+}
+
+// readLate reads on and hands over what it finds. Entries that were judged by
+// lists of before and that those of today block are suspects; few are, and only
+// for them it is worth asking what was added since.
+func (h *Hunt) readLate(ctx context.Context) (more bool, err error) {
+	lists := h.o.Matcher.Acquire()
+	defer lists.Release()
+	now := h.o.Clock()
+	since := now.Add(-time.Duration(h.lookBack.Load()))
+	before := h.place.Position
+	at, read := before, 0
+	var suspects []journal.Record
+	for r, err := range h.o.Journal.Read(before) {
+		switch {
+		case errors.Is(err, wal.ErrDropped):
+			h.place.Position = 0 // all that is kept lies behind it
+			return true, nil
+		case errors.Is(err, wal.ErrPosition):
+			h.o.Logger.Warn("the journal is not the one that was hunted: all that is listed is hunted again", zap.Error(err))
+			h.startOver()
+			return true, nil
+		case errors.Is(err, journal.ErrEntry) && r.Position > at:
+			h.place.Position = r.Position // of a later version, or erased
+			return true, nil
+		case err != nil:
+			return false, fmt.Errorf("reading the journal behind a change of the lists: %w", err)
+		}
+		if err := context.Cause(ctx); err != nil {
+			return false, err
+		}
+		if r.Entry.Generation < lists.Generation() && !r.Entry.Time.Before(since) {
+			hits, err := hitsOf(lists, r.Entry, true, now)
+			if err != nil {
+				return false, err
+			}
+			for i := range hits {
+				if worth(hits[i].Indicator, now) {
+					suspects = append(suspects, r)
+					break
+				}
+			}
+		}
+		at = r.Position
+		if read++; read == maxLateRead || len(suspects) == pageLimit {
+			more = true
+			break
+		}
+	}
+	if len(suspects) > 0 {
+		if err := h.convict(ctx, lists, now, suspects, before); err != nil {
+			return false, err
+		}
+	}
+	h.place.Position = at
+	return more, nil
+}
+
+// convict hands over those suspects that something is in which was added after
+// they were judged.
+func (h *Hunt) convict(ctx context.Context, lists *match.Snapshot, now time.Time, suspects []journal.Record, before wal.Position) error {
+	oldest := suspects[0].Entry.Generation
+	wanted := map[string]bool{} // patterns that may be why
+	for _, r := range suspects {
+		oldest = min(oldest, r.Entry.Generation)
+		if err := patternsOf(wanted, lists, r.Entry, now); err != nil {
+			return err
+		}
+	}
+	b, relisted, err := h.addedOf(ctx, oldest, wanted, now)
+	if err != nil {
+		return err
+	}
+	j := judge{lists: lists, now: now, book: b, relisted: relisted}
+	f := newFound(h, &Result{From: oldest, Generation: lists.Generation(), Late: true, Examined: len(suspects), Everything: relisted})
+	f.late, f.after = true, before
+	for _, r := range suspects {
+		findings, err := j.findings(r.Entry)
+		if err != nil {
+			return err
+		}
+		f.add(r, findings)
+	}
+	if len(f.order) == 0 {
+		return nil
+	}
+	if err := f.handOver(ctx); err != nil {
+		return err
+	}
+	h.late = append(h.late, f)
+	return nil
+}
+
+// patternsOf collects the keys of all patterns that speak of an entry.
+func patternsOf(dst map[string]bool, lists *match.Snapshot, e *journal.Entry, now time.Time) error {
+	note := func(candidates []match.Candidate) {
+		for _, c := range candidates {
+			dst[string(c.Indicator.Pattern.AppendKey(nil))] = true
+		}
+	}
+	for _, o := range observables(e) {
+		candidates, err := lists.Explain(o, e.Direction, now)
+		if err != nil {
+			return err
+		}
+		note(candidates)
+	}
+	for _, t := range texts(e) {
+		note(lists.ExplainText(t, e.Direction, now))
+	}
+	return nil
+}
+
+// addedOf gives, of the indicators that were added after a generation, those for
+// patterns that are wanted. relisted is as judge has it.
+func (h *Hunt) addedOf(ctx context.Context, after uint64, wanted map[string]bool, now time.Time) (b *book, relisted bool, err error) {
+	b = newBook()
+	var room []byte
+	for a, err := range h.additions(after, &relisted) {
+		if err = cmp.Or(err, context.Cause(ctx)); err != nil {
+			return nil, false, fmt.Errorf("reading what the lists added: %w", err)
+		}
+		room = a.Indicator.Pattern.AppendKey(room[:0])
+		if wanted[string(room)] && worth(a.Indicator, now) {
+			b.add(a)
+		}
+	}
+	return b, relisted, nil
+}
+
+// additions gives what was added after a generation, or all that is listed where
+// that is forgotten.
+func (h *Hunt) additions(after uint64, forgotten *bool) iter.Seq2[store.Addition, error] {
+	return func(yield func(store.Addition, error) bool) {
+		for a, err := range h.o.Lists.Added(after) {
+			if errors.Is(err, store.ErrForgotten) {
+				*forgotten = true
+				break
+			}
+			if !yield(a, err) || err != nil {
+				return
+			}
+		}
+		if !*forgotten {
+			return
+		}
+		for a, err := range h.o.Lists.All() {
+			if !yield(a, err) || err != nil {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,114 @@
+package incident
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/weirmail/weir/intel/ledger"
+	"github.com/weirmail/weir/quarantine/job"
+)
+
+// Action is one thing that was done, or that happened, in an incident. Text in it
+// may be a stranger's.
+type Action struct {
+	Time     time.Time `json:"time"`
+	Actor    string    `json:"actor"`
+	What     string    `json:"what"`               // type of the event: opened, matched, approved, outcome, …
+	Delivery string    `json:"delivery,omitempty"` // ID; empty: the whole incident
+	Reason   string    `json:"reason,omitempty"`
+	Detail   string    `json:"detail,omitempty"`
+}
+
+// tell adds an event to its incident's timeline. A batch that is told of comes
+// with what was found.
+func (a *applying) tell(e *ledger.Event, incident, delivery string, batch *matchedData) error {
+	if e.Type == typeAdmitted { // matched tells the same
+		return nil
+	}
+	action := Action{Time: e.Time, Actor: e.Actor, What: e.Type, Delivery: delivery, Reason: e.Reason}
+	if e.Erased {
+		action.Detail = "erased"
+	} else {
+		detail, err := detailOf(e, batch)
+		if err != nil {
+			return err
+		}
+		action.Detail = legible(detail, maxWhat)
+	}
+	data, err := a.v.enc.Marshal(action)
+	if err != nil {
+		return err
+	}
+	a.bytes += len(data) + 128
+	a.batch.Set([]byte(keyTime+incident+orderOf(e.ID)), data)
+	return nil
+}
+
+// orderOf makes event IDs order as the events do: a ULID, which grows, and the
+// number of the event in its record.
+func orderOf(id string) string {
+	record, number, _ := strings.Cut(id, ".")
+	return record + "." + fmt.Sprintf("%04s", number)
+}
+
+// detailOf says what an event tells besides its type.
+func detailOf(e *ledger.Event, batch *matchedData) (string, error) {
+	switch e.Type {
+	case typeOpened:
+		return read(e, func(d *openedData) string { return d.Title })
+	case typeApproved, typeLapsed:
+		return read(e, func(d *chosenData) string { return counted(len(d.Deliveries), "delivery", "deliveries") })
+	case typeNoted:
+		return read(e, func(d *notedData) string { return d.Text })
+	case typeAssigned:
+		return read(e, func(d *assignedData) string { return d.Owner })
+	case typeMatched:
+		wanted, waits := 0, 0
+		for n := range batch.Deliveries {
+			if batch.Deliveries[n].Waits != "" {
+				waits++
+			} else if batch.Deliveries[n].Open {
+				wanted++
+			}
+		}
+		return fmt.Sprintf("%s of %s: %d are pulled, %d wait for approval", counted(len(batch.Deliveries), "delivery", "deliveries"),
+			counted(len(batch.Messages), "message", "messages"), wanted, waits), nil
+	case typeKept:
+		return read(e, func(d *job.Kept) string { return d.Item + " from " + d.Copy.Folder })
+	case typeOutcome:
+		return read(e, func(d *outcomeData) string { return join(string(d.Outcome), d.Detail, d.Waits) })
+	case typeLocated:
+		return read(e, func(d *locatedData) string {
+			return join(string(d.Status), d.Address, d.Mailbox, string(d.Outcome), d.Detail)
+		})
+	case typeRestoring:
+		return read(e, func(d *restoringData) string { return strings.Join(d.Items, " ") })
+	case typeRestored:
+		return read(e, func(d *restoredData) string { return join(string(d.Fate), d.Item, d.Folder, d.Detail) })
+	}
+	return "", nil
+}
+
+func read[T any](e *ledger.Event, say func(*T) string) (string, error) {
+	var d T
+	err := unmarshal(e, &d)
+	return say(&d), err
+}
+
+func join(words ...string) string {
+	var all []string
+	for _, w := range words {
+		if w != "" {
+			all = append(all, w)
+		}
+	}
+	return strings.Join(all, ": ")
+}
+
+func counted(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}

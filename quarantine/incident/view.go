@@ -1,0 +1,103 @@
+package incident
+
+import (
+	"context"
+
+	"github.com/fxamacker/cbor/v2"
+
+	"github.com/weirmail/weir/intel/kv"
+	"github.com/weirmail/weir/intel/ledger"
+)
+
+// View lists incidents and their deliveries. It is a ledger.View over a database
+// that it shares: its keys begin with its prefix.
+//
+//	incident/i | ID with all bits turned            → incident (newest first)
+//	incident/d | incident | delivery, bits turned   → delivery (newest first)
+//	incident/o | incident | delivery                → nothing; it is not finished
+//	incident/a | incident | delivery                → the delivery that took over what this one would be
+//	incident/m | incident | entry                   → nothing; the incident has this message
+//	incident/s | incident | entry and mailbox | delivery → nothing; who shares a mailbox
+//	incident/x | indicator, entry and mailbox       → nothing; restored, and exempt
+//	incident/p | mailbox and content | item         → the copy that a restore placed
+//	incident/t | incident | event                   → action (in order of time)
+type View struct {
+	db  *kv.DB
+	enc cbor.EncMode
+	dec cbor.DecMode
+}
+
+const (
+	viewName     = "incident"
+	viewPrefix   = "incident/"
+	keyCase      = viewPrefix + "i"
+	keyDelivery  = viewPrefix + "d"
+	keyOpen      = viewPrefix + "o"
+	keyAlias     = viewPrefix + "a"
+	keyMessage   = viewPrefix + "m"
+	keySharing   = viewPrefix + "s"
+	keyExempt    = viewPrefix + "x"
+	keyPlaced    = viewPrefix + "p"
+	keyTime      = viewPrefix + "t"
+	lengthOfULID = 26
+)
+
+var _ ledger.View = (*View)(nil)
+
+// NewView makes a view over a database.
+func NewView(db *kv.DB) (*View, error) {
+	enc, err := cbor.EncOptions{Time: cbor.TimeRFC3339Nano, Sort: cbor.SortBytewiseLexical}.EncMode()
+	if err != nil {
+		return nil, err
+	}
+	// Names of folders and logins come from strangers.
+	dec, err := cbor.DecOptions{UTF8: cbor.UTF8DecodeInvalid}.DecMode()
+	if err != nil {
+		return nil, err
+	}
+	return &View{db, enc, dec}, nil
+}
+
+// Name implements ledger.View.
+func (v *View) Name() string { return viewName }
+
+// Applied implements ledger.View.
+func (v *View) Applied() (ledger.Cursor, error) {
+	s, err := v.db.Snapshot()
+	if err != nil {
+		return ledger.Cursor{}, err
+	}
+	defer s.Release()
+	raw, err := s.Applied(viewName)
+	if err != nil {
+		return ledger.Cursor{}, err
+	}
+	return ledger.CursorFromBytes(raw)
+}
+
+// Rebuild implements ledger.View.
+func (v *View) Rebuild(ctx context.Context) error {
+	// The cursor goes first: what is left without it is only applied again.
+	var b kv.Batch
+	b.SetApplied(viewName, nil)
+	if err := v.db.Commit(&b); err != nil {
+		return err
+	}
+	return v.db.DeletePrefix(ctx, []byte(viewPrefix))
+}
+
+// Apply implements ledger.View.
+func (v *View) Apply(_ context.Context, events []ledger.Event, upTo ledger.Cursor) error {
+	s, err := v.db.Snapshot()
+	if err != nil {
+		return err
+	}
+	defer s.Release()
+	a := newApplying(v, s)
+	for n := range events {
+		if err := a.apply(&events[n]); err != nil {
+			return err
+		}
+	}
+	return a.flush(&upTo)
+}

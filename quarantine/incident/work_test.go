@@ -1,0 +1,438 @@
+package incident
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/weirmail/weir/intel/journal"
+	"github.com/weirmail/weir/intel/ledger"
+	"github.com/weirmail/weir/quarantine"
+	"github.com/weirmail/weir/quarantine/delivery"
+	"github.com/weirmail/weir/quarantine/job"
+	"github.com/weirmail/weir/quarantine/mailbox"
+)
+
+func TestTwoJobsInOneMailboxAreNeverLeasedAtOnce(t *testing.T) {
+	s := newSite(t, nil)
+	id := s.opened(bySource())
+	var newest *journal.Entry
+	for range 5 {
+		newest = s.entry("a@example.org", "A+x@example.org", "b@example.org")
+		s.extended(id, list, sure(newest)...)
+		s.pass(time.Minute)
+	}
+	first := s.lease(10)
+	if len(first) != 2 || first[0].Job.Target.WeirID != newest.ID || first[1].Job.Target.WeirID != newest.ID {
+		t.Fatalf("%d leases, not the newest of each mailbox: %+v", len(first), first)
+	}
+	if len(s.lease(10)) != 0 {
+		t.Error("a mailbox is leased twice")
+	}
+	s.pull(first[0])
+	next := s.lease(10)
+	if len(next) != 1 || !strings.EqualFold(next[0].Job.Mailbox, first[0].Job.Mailbox) {
+		t.Errorf("%+v", next)
+	}
+	s.pull(first[1])
+	s.pull(next[0])
+	if n := s.pullAll(); n != 12 {
+		t.Errorf("%d jobs were left", n)
+	}
+	if i := s.incident(id); i.Counts[Pulled] != 15 || i.State != Done {
+		t.Errorf("%+v", i)
+	}
+}
+
+func TestALeaseThatRunsOutIsGivenAgain(t *testing.T) {
+	s := newSite(t, nil)
+	id := s.opened(bySource())
+	s.extended(id, list, sure(s.entry("a@example.org"))...)
+	l := s.one()
+	k := s.keep(l, "1")
+	s.pass(defaultLease - time.Second)
+	if lost, err := s.Renew(t.Context(), puller, []string{l.ID, "unheard-of"}); err != nil || len(lost) != 1 || lost[0] != "unheard-of" {
+		t.Error(lost, err)
+	}
+	if lost, _ := s.Renew(t.Context(), "pull:other", []string{l.ID}); len(lost) != 1 {
+		t.Error("somebody else renews it")
+	}
+	s.pass(defaultLease - time.Second)
+	if len(s.lease(1)) != 0 {
+		t.Error("a renewed lease ran out")
+	}
+	s.pass(2 * time.Second)
+	again := s.one()
+	if again.ID == l.ID || again.Job.ID != l.Job.ID || len(again.Job.Kept) != 1 || again.Job.Kept[0].Item != k.Item {
+		t.Errorf("%+v", again)
+	}
+	if _, err := s.Keep(t.Context(), puller, l.ID, copyOf(&l.Job, "1"), []byte("x")); !errors.Is(err, ErrLease) {
+		t.Error(err)
+	}
+	if err := s.Report(t.Context(), puller, l.ID, job.Result{Outcome: job.Failed}); !errors.Is(err, ErrLease) {
+		t.Error(err)
+	}
+	if _, err := s.Content(t.Context(), puller, l.ID); !errors.Is(err, ErrLease) {
+		t.Error(err)
+	}
+	if lost, _ := s.Renew(t.Context(), puller, []string{l.ID}); len(lost) != 1 {
+		t.Error("a lost lease is renewed")
+	}
+	for _, actor := range []string{"pull:other", ""} {
+		if err := s.Report(t.Context(), actor, again.ID, job.Result{Outcome: job.Failed}); !errors.Is(err, ErrLease) {
+			t.Error(err)
+		}
+	}
+	// It was taken out under the first lease, and nothing is there any more.
+	s.report(again, job.Result{Outcome: job.NotFound})
+	if d := s.is(id, "a@example.org", Pulled); len(d.Items) != 1 {
+		t.Errorf("%+v", d)
+	}
+	s.incident(id)
+}
+
+func TestALeaseThatHasRunOutIsLostBeforeItIsGivenAgain(t *testing.T) {
+	s := newSite(t, nil)
+	id := s.opened(bySource())
+	s.extended(id, list, sure(s.entry("a@example.org"))...)
+	l := s.one()
+	s.pass(defaultLease + time.Second)
+	if _, err := s.Keep(t.Context(), puller, l.ID, copyOf(&l.Job, "1"), []byte("x")); !errors.Is(err, ErrLease) {
+		t.Error(err)
+	}
+	if err := s.Report(t.Context(), puller, l.ID, job.Result{Outcome: job.Failed}); !errors.Is(err, ErrLease) {
+		t.Error(err)
+	}
+}
+
+func TestALeaseDoesNotRunOutWhileItIsHeardOf(t *testing.T) {
+	s := newSite(t, nil)
+	id := s.opened(bySource())
+	s.extended(id, list, sure(s.entry("a@example.org"))...)
+	l := s.one()
+	slow := func(ledger.Command) error {
+		s.pass(2 * defaultLease)
+		if len(s.lease(1)) != 0 {
+			t.Error("it is given again while its bytes are on their way")
+		}
+		return nil
+	}
+	s.fault = slow
+	k := s.keep(l, "1")
+	s.report(l, job.Result{Outcome: job.Pulled, Copies: []job.Copy{{Copy: k.Copy, Fate: job.Removed}}})
+	s.is(id, "a@example.org", Pulled)
+}
+
+func TestAReportThatComesTwiceCountsOnce(t *testing.T) {
+	s := newSite(t, nil)
+	id := s.opened(bySource())
+	s.extended(id, list, sure(s.entry("a@example.org"))...)
+	l := s.one()
+	k := s.keep(l, "1")
+	r := job.Result{Outcome: job.Pulled, Copies: []job.Copy{{Copy: k.Copy, Fate: job.Removed}}}
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			if err := s.Report(t.Context(), puller, l.ID, r); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	s.report(l, r)
+	if d := s.is(id, "a@example.org", Pulled); d.Version != 2 { // kept, outcome
+		t.Errorf("%+v", d)
+	}
+	if err := s.Report(t.Context(), "pull:other", l.ID, r); !errors.Is(err, ErrLease) {
+		t.Error(err)
+	}
+	s.reopen()
+	// The answer was lost with the daemon: the lease is unknown, and the job done.
+	if err := s.Report(t.Context(), puller, l.ID, r); !errors.Is(err, ErrLease) {
+		t.Error(err)
+	}
+	if len(s.lease(5)) != 0 {
+		t.Error("it is pulled again")
+	}
+}
+
+func TestTheSameCopyIsKeptOnce(t *testing.T) {
+	s := newSite(t, nil)
+	id := s.opened(bySource())
+	s.extended(id, list, sure(s.entry("a@example.org"))...)
+	l := s.one()
+	var wg sync.WaitGroup
+	items := make([]string, 6)
+	for n := range items {
+		wg.Go(func() { items[n] = s.keep(l, "1").Item })
+	}
+	wg.Wait()
+	for _, item := range items {
+		if item != items[0] {
+			t.Errorf("%v", items)
+		}
+	}
+	if d := s.of(id, "a@example.org"); len(d.Items) != 1 || d.Version != 1 {
+		t.Errorf("%+v", d)
+	}
+}
+
+func TestWhatASidecarReportsIsWhatIsShown(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		keep    bool
+		result  job.Result
+		outcome Outcome
+		state   State
+		again   time.Duration // after which it is leased again; 0: never
+		status  delivery.Status
+	}{
+		{"pulled", true, job.Result{Outcome: job.Pulled}, Pulled, Done, 0, delivery.Mailbox},
+		{"pulled without a copy", false, job.Result{Outcome: job.Pulled}, Failed, Done, 0, delivery.Mailbox},
+		{"restored", false, job.Result{Outcome: job.Restored}, Failed, Done, 0, delivery.Mailbox},
+		{"gone", false, job.Result{Outcome: job.AlreadyGone}, AlreadyGone, Done, 0, delivery.Mailbox},
+		{"gone by its user", false, job.Result{Outcome: job.NotFound}, AlreadyGone, Done, 0, delivery.Mailbox},
+		{"not found yet", false, job.Result{Outcome: job.NotFound}, NotFound, Open, firstPause, delivery.Unconfirmed},
+		{"no mailbox", false, job.Result{Outcome: job.MailboxMissing}, MailboxMissing, Done, 0, delivery.Mailbox},
+		{"unreachable", false, job.Result{Outcome: job.Unreachable, Detail: "connection refused"}, Unreachable, Open, firstPause, delivery.Mailbox},
+		{"differs", false, job.Result{Outcome: job.Differs}, Differs, Waiting, 0, delivery.Mailbox},
+		{"failed", true, job.Result{Outcome: job.Failed, Detail: strings.Repeat("\xff", 4000)}, Failed, Done, 0, delivery.Mailbox},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newSite(t, nil)
+			e := s.entry("a@example.org")
+			s.tracker.tell(e, told("a@example.org", tt.status))
+			id := s.opened(bySource())
+			s.extended(id, list, sure(e)...)
+			l := s.one()
+			if tt.keep {
+				k := s.keep(l, "1")
+				tt.result.Copies = []job.Copy{{Copy: k.Copy, Fate: job.Removed}}
+			}
+			s.report(l, tt.result)
+			d := s.is(id, "a@example.org", tt.outcome)
+			if i := s.incident(id); i.State != tt.state {
+				t.Errorf("state %s", i.State)
+			}
+			if len(d.Detail) > 3*maxDetail || !strings.HasPrefix(d.Detail, tt.result.Detail[:min(5, len(tt.result.Detail))]) && tt.name != "failed" {
+				t.Errorf("detail %q", d.Detail)
+			}
+			if len(s.lease(1)) != 0 {
+				t.Error("it is tried again at once")
+			}
+			s.reopen()
+			if tt.again > 0 { // after a restart it begins anew
+				s.report(s.one(), tt.result)
+			}
+			version := s.of(id, "a@example.org").Version
+			pause := tt.again
+			for range 3 {
+				s.pass(pause + time.Second)
+				leases := s.lease(1)
+				if (len(leases) == 1) != (tt.again > 0) {
+					t.Fatalf("%d leases after %s", len(leases), pause)
+				}
+				for _, l := range leases {
+					s.report(l, tt.result)
+				}
+				pause *= 2
+			}
+			if got := s.of(id, "a@example.org").Version; got != version {
+				t.Errorf("each try is recorded: %d events after %d", got, version)
+			}
+			if err := s.Report(t.Context(), puller, l.ID, job.Result{Outcome: "fine"}); !errors.Is(err, ErrInvalid) {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestWhatDiffersIsPulledWhenAPersonHasSeenIt(t *testing.T) {
+	s := newSite(t, nil)
+	id := s.opened(bySource())
+	s.extended(id, list, sure(s.entry("a@example.org"))...)
+	other := job.Digest{9, 9}
+	s.report(s.one(), job.Result{Outcome: job.Differs, Copies: []job.Copy{
+		{Copy: mailbox.Copy{Folder: "INBOX", ID: "7/1"}, Fate: job.Differ, Body: other},
+		{Copy: mailbox.Copy{Folder: "Sent", ID: "8/1", Role: mailbox.RoleSent}, Fate: job.InSent},
+	}})
+	d := s.is(id, "a@example.org", Differs)
+	if d.Waits == "" || len(d.Copies) != 2 {
+		t.Errorf("%+v", d)
+	}
+	s.reopen()
+	if n, err := s.Approve(t.Context(), Approval{Incident: id, Actor: alice, Reason: "a footer"}); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	s.reopen()
+	l := s.one()
+	if len(l.Job.Approved) != 1 || l.Job.Approved[0] != other || !l.Job.Sent {
+		t.Errorf("%+v", l.Job)
+	}
+	s.pull(l)
+	s.is(id, "a@example.org", Pulled)
+	s.incident(id)
+}
+
+func TestWhatFailedIsTriedAgainWhenItIsNamed(t *testing.T) {
+	s := newSite(t, nil)
+	id := s.opened(bySource())
+	s.extended(id, list, sure(s.entry("a@example.org", "b@example.org"))...)
+	for _, l := range s.lease(2) {
+		s.report(l, job.Result{Outcome: job.Failed, Detail: "permission denied"})
+	}
+	if _, err := s.Approve(t.Context(), Approval{Incident: id, Actor: alice, Reason: "again"}); !errors.Is(err, ErrNothing) {
+		t.Error(err)
+	}
+	d := s.of(id, "a@example.org")
+	if n, err := s.Approve(t.Context(), Approval{Incident: id, Deliveries: []string{d.ID}, Actor: alice, Reason: "again"}); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	s.incident(id)
+	if n := s.pullAll(); n != 1 {
+		t.Errorf("%d jobs", n)
+	}
+	s.is(id, "a@example.org", Pulled)
+	s.is(id, "b@example.org", Failed)
+}
+
+func TestAMailboxThatIsProtectedLaterIsNotTouched(t *testing.T) {
+	s := newSite(t, nil)
+	id := s.opened(bySource())
+	s.extended(id, list, sure(s.entry("a@example.org", "b@example.org"))...)
+	settings := s.current()
+	settings.Protected = []string{"a@example.org"}
+	s.must(s.SetSettings(settings))
+	if n := s.pullAll(); n != 1 {
+		t.Errorf("%d jobs", n)
+	}
+	s.is(id, "a@example.org", Protected)
+	s.is(id, "b@example.org", Pulled)
+	if i := s.incident(id); i.State != Done {
+		t.Errorf("%+v", i)
+	}
+}
+
+func TestAMailboxFullOfCopiesIsBounded(t *testing.T) {
+	s := newSite(t, nil)
+	id := s.opened(bySource())
+	s.extended(id, list, sure(s.entry("a@example.org"))...)
+	l := s.one()
+	long := copyOf(&l.Job, "x")
+	long.MessageID, long.WeirID = strings.Repeat("m", 1<<20), strings.Repeat("w", 1<<20)
+	for n := range 500 {
+		long.Keywords = append(long.Keywords, fmt.Sprintf("%0200d", n))
+	}
+	n := 0
+	var err error
+	for ; n < 1000; n++ {
+		long.ID = fmt.Sprintf("7/%d", n)
+		long.Folder = strings.Repeat("\x01", maxName)
+		if _, err = s.Keep(t.Context(), puller, l.ID, long, []byte("Subject: x\r\n\r\nx\r\n")); err != nil {
+			break
+		}
+	}
+	if !errors.Is(err, ErrTooMany) || n < 30 {
+		t.Fatalf("%d copies: %v", n, err)
+	}
+	var copies []job.Copy
+	for range 1000 {
+		copies = append(copies, job.Copy{Copy: long, Fate: job.Differ, Detail: strings.Repeat("\x01", 1<<16)})
+	}
+	s.report(l, job.Result{Outcome: job.Differs, Copies: copies})
+	s.is(id, "a@example.org", Differs)
+	for _, c := range []mailbox.Copy{{}, {Folder: "x"}, {Folder: strings.Repeat("x", 2000), ID: "1"}} {
+		s.must(second(s.Approve(t.Context(), Approval{Incident: id, Actor: alice, Reason: "again", Deliveries: []string{s.of(id, "a@example.org").ID}})))
+		l := s.one()
+		if _, err := s.Keep(t.Context(), puller, l.ID, c, []byte("x")); !errors.Is(err, ErrInvalid) {
+			t.Error(err)
+		}
+		if _, err := s.Content(t.Context(), puller, l.ID); !errors.Is(err, ErrInvalid) {
+			t.Error(err)
+		}
+		s.report(l, job.Result{Outcome: job.Differs})
+	}
+}
+
+// renewed lets a sidecar's lease begin anew that nobody has swept yet.
+func (s *site) renewed(l job.Lease) job.Lease {
+	s.t.Helper()
+	s.Desk.mu.Lock()
+	defer s.Desk.mu.Unlock()
+	s.queue.leases[l.ID].until = s.clock().Add(defaultLease)
+	return l
+}
+
+func TestWhatWasRecordedAndNotHeardOfIsKnownLater(t *testing.T) {
+	s := newSite(t, nil)
+	id := s.opened(bySource())
+	s.extended(id, list, sure(s.entry("a@example.org"))...)
+	l := s.one()
+	s.cuts = func(c ledger.Command) error {
+		if strings.HasPrefix(c.ID, "kept/") {
+			return errDead
+		}
+		return nil
+	}
+	if _, err := s.Keep(t.Context(), puller, l.ID, copyOf(&l.Job, "1"), rawOf(&l.Job, "1")); !errors.Is(err, errDead) {
+		t.Fatal(err)
+	}
+	s.cuts = nil
+	s.report(l, job.Result{Outcome: job.Unreachable})
+	s.incident(id)
+	s.pass(firstPause)
+	if again := s.one(); len(again.Job.Kept) != 1 {
+		t.Errorf("%+v", again.Job)
+	}
+}
+
+func TestARestoreWaitsForThePullThatIsUnderWay(t *testing.T) {
+	s := newSite(t, nil)
+	id := s.opened(bySource())
+	s.extended(id, list, sure(s.entry("a@example.org"))...)
+	l := s.one()
+	s.keep(l, "1")
+	back := Restore{Incident: id, Actor: bob, Reason: "good"}
+	if n, err := s.Restore(t.Context(), back); n != 0 || !errors.Is(err, ErrBusy) {
+		t.Errorf("%d %v", n, err)
+	}
+	s.report(l, job.Result{Outcome: job.Unreachable})
+	// Now it goes back, and the rest of the pull is given up.
+	if n, err := s.Restore(t.Context(), back); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	s.pass(maxPause)
+	if n := s.pullAll(); n != 1 {
+		t.Errorf("%d jobs", n)
+	}
+	s.is(id, "a@example.org", Restored)
+	s.incident(id)
+}
+
+func TestARestoreThatWorksAfterItsFailureWasHalfRecordedIsOne(t *testing.T) {
+	s := newSite(t, nil)
+	id := s.opened(bySource())
+	s.extended(id, list, sure(s.entry("a@example.org"))...)
+	k := s.pull(s.one())
+	s.must(second(s.Restore(t.Context(), Restore{Incident: id, Actor: bob, Reason: "good"})))
+	l := s.one()
+	s.fault = func(c ledger.Command) error {
+		if strings.HasPrefix(c.ID, "restored/") {
+			return errDead
+		}
+		return nil
+	}
+	if err := s.Report(t.Context(), puller, l.ID, job.Result{Outcome: job.Failed, Detail: "over quota"}); !errors.Is(err, errDead) {
+		t.Fatal(err)
+	}
+	s.fault = nil
+	s.reopen()
+	s.pullAll()
+	s.is(id, "a@example.org", Restored)
+	if item, err := s.items.Get(k.Item); err != nil || item.State() != quarantine.Released {
+		t.Errorf("%s, %v", item.State(), err)
+	}
+}
