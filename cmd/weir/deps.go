@@ -8,6 +8,7 @@ import (
 	"github.com/weirmail/weir/cmd/internal/app"
 	"github.com/weirmail/weir/cmd/internal/backup"
 	"github.com/weirmail/weir/cmd/internal/cli"
+	"github.com/weirmail/weir/cmd/internal/puller"
 	"github.com/weirmail/weir/config"
 )
 
@@ -23,6 +24,9 @@ func deps() cli.Deps {
 		VerifyLedger: app.VerifyLedger,
 		Restore:      restore,
 
+		Pull:      puller.Run,
+		PullCheck: pullCheck,
+
 		PostfixSnippet:  postfixSnippet,
 		PostfixCheck:    postfixCheck,
 		SendmailSnippet: sendmailSnippet,
@@ -32,6 +36,15 @@ func deps() cli.Deps {
 func restore(ctx context.Context, r io.Reader, state string) (cli.Restored, error) {
 	report, err := backup.Restore(ctx, r, state)
 	return cli.Restored{Made: report.Time, Files: report.Files, Bytes: report.Bytes, Head: report.Head}, err
+}
+
+func pullCheck(ctx context.Context, cfg *config.Pull, o cli.PullCheckOptions) ([]cli.Finding, error) {
+	found, err := puller.Check(ctx, cfg, puller.CheckOptions{Mailbox: o.Mailbox, Write: o.Write})
+	var list []cli.Finding
+	for _, f := range found {
+		list = append(list, cli.Finding{Severity: string(f.Severity), ID: f.ID, What: f.What, Where: f.Where, Why: f.Why, Cure: f.Cure})
+	}
+	return list, err
 }
 
 // version is the module's, with the commit that it was built from where no

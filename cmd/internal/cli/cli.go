@@ -43,6 +43,11 @@ type Deps struct {
 	// Restore makes a state folder of a backup.
 	Restore func(ctx context.Context, backup io.Reader, state string) (Restored, error)
 
+	// Pull runs the sidecar until the context ends.
+	Pull func(ctx context.Context, cfg *config.Pull) error
+	// PullCheck tries what the sidecar's configuration says.
+	PullCheck func(ctx context.Context, cfg *config.Pull, o PullCheckOptions) ([]Finding, error)
+
 	PostfixSnippet  func(ctx context.Context, cfg *config.Config, o MTAOptions) (string, error)
 	PostfixCheck    func(ctx context.Context, cfg *config.Config, o MTAOptions) ([]Finding, error)
 	SendmailSnippet func(ctx context.Context, cfg *config.Config, o MTAOptions) (string, error)
@@ -149,7 +154,7 @@ what it let through.`,
 	root.SetHelpTemplate(root.HelpTemplate() + "\n" + exitHelp())
 	root.AddCommand(
 		a.serve(), a.status(), a.reload(), a.config(), a.scan(), a.list(), a.policy(),
-		a.quarantine(), a.journal(), a.audit(), a.backup(), a.restore(), a.postfix(), a.sendmail(), a.version(),
+		a.quarantine(), a.journal(), a.incident(), a.intel(), a.audit(), a.backup(), a.restore(), a.postfix(), a.sendmail(), a.pull(), a.version(),
 	)
 	eachCommand(root, sayWhatItTakes)
 	return root

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/weirmail/weir/cmd/internal/cli/term"
 	"github.com/weirmail/weir/cmd/internal/control/api"
@@ -75,6 +76,16 @@ characters are escaped; lists are parted by "; ".`,
 	}
 	f := c.Flags()
 	f.StringVar(&q.As, "as", "", "read VALUE as `what`: id, queue-id, message-id, address, domain, url, ip, sha256, sha1 or md5 (default: as all that it can be)")
+	conditionFlags(f, &q, &s)
+	f.StringVar(&q.Before, "before", "", "go on where a search with the same conditions ended: the `next` that it gave")
+	f.IntVar(&q.Limit, "limit", 100, "at most so many; 0 for all there are")
+	f.BoolVar(&all, "all", false, "all there are, however long it takes")
+	f.BoolVar(&o.csv, "csv", false, "print CSV")
+	return a.daemonFlags(a.jsonFlag(c))
+}
+
+// conditionFlags adds what messages may have to have.
+func conditionFlags(f *pflag.FlagSet, q *api.JournalQuery, s *span) {
 	f.StringVar(&s.since, "since", "", "let through at this `time` or later")
 	f.StringVar(&s.until, "until", "", "let through before this `time`")
 	f.StringVar(&q.Sender, "sender", "", "of the envelope or in From: an `address`, a domain with all below it, @domain for that one alone, <> for bounces; else a part of either")
@@ -92,11 +103,6 @@ characters are escaped; lists are parted by "; ".`,
 	f.StringVar(&q.Verdict, "verdict", "", "accept, tag, hold, discard, reject, tempfail or none")
 	f.StringVar(&q.Rule, "rule", "", "the `rule` behind the verdict")
 	f.StringVar(&q.Login, "login", "", "the SASL `login` that it was sent with")
-	f.StringVar(&q.Before, "before", "", "go on where a search with the same conditions ended: the `next` that it gave")
-	f.IntVar(&q.Limit, "limit", 100, "at most so many; 0 for all there are")
-	f.BoolVar(&all, "all", false, "all there are, however long it takes")
-	f.BoolVar(&o.csv, "csv", false, "print CSV")
-	return a.daemonFlags(a.jsonFlag(c))
 }
 
 // searchEntries asks for page after page until there are enough.

@@ -82,12 +82,6 @@ func (a *app) snippet(ctx context.Context, make func(context.Context, *config.Co
 	return nil
 }
 
-// postfixChecked is what postfix check prints as JSON.
-type postfixChecked struct {
-	OK       bool      `json:"ok"`
-	Findings []Finding `json:"findings"`
-}
-
 func (a *app) postfixCheck() *cobra.Command {
 	var o MTAOptions
 	var verbose bool
@@ -121,29 +115,7 @@ func (a *app) checkPostfix(ctx context.Context, o MTAOptions, verbose bool) erro
 	if err != nil {
 		return err
 	}
-	result := postfixChecked{OK: true, Findings: []Finding{}}
-	counts := map[string]int{}
-	for _, f := range findings {
-		counts[f.Severity]++
-		result.OK = result.OK && f.Severity != "error"
-		result.Findings = append(result.Findings, f)
-	}
-	if a.json {
-		if err := a.printJSON(result); err != nil {
-			return err
-		}
-	} else {
-		for _, f := range result.Findings {
-			if f.Severity != "ok" || verbose {
-				a.printFinding(f)
-			}
-		}
-		a.printf("%s, %s, %d in order\n", count(counts["error"], "error", "errors"), count(counts["warning"], "warning", "warnings"), counts["ok"])
-	}
-	if !result.OK {
-		return silent{exitFailed}
-	}
-	return nil
+	return a.printFindings(findings, verbose)
 }
 
 func (a *app) printFinding(f Finding) {

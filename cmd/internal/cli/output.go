@@ -227,11 +227,11 @@ func reasonText(r api.Reason) string {
 // stateColour shows what needs a person.
 func (a *app) stateColour(state string) string {
 	switch state {
-	case "held", "releasing", "outdated", "starting", "warning":
+	case "held", "releasing", "outdated", "starting", "warning", "open", "waiting":
 		return a.screen.Care(state)
 	case "uncertain", "refused", "error":
 		return a.screen.Bad(state)
-	case "released", "ready", "current", "ok":
+	case "released", "ready", "current", "ok", "done":
 		return a.screen.Good(state)
 	}
 	return state

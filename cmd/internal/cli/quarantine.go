@@ -60,6 +60,9 @@ for so long ago; a date as --until means the end of that day.`,
 	f.StringVar(&q.ID, "id", "", "the beginning of their IDs")
 	f.StringVar(&q.State, "state", "", "held, releasing, uncertain, released, refused, deleted, expired or all")
 	f.StringVar(&q.Direction, "direction", "", "inbound, outbound or internal")
+	f.StringVar(&q.Kind, "kind", "", "held (diverted on the way) or pulled (taken out of a mailbox)")
+	f.StringVar(&q.Incident, "incident", "", "pulled for the incident whose `ID` begins so")
+	f.StringVar(&q.Mailbox, "mailbox", "", "pulled out of the mailbox with this `login`")
 	f.IntVar(&q.Limit, "limit", 100, "at most so many; 0 for all there are")
 	f.BoolVar(&all, "all", false, "in whatever state")
 	return a.daemonFlags(a.jsonFlag(c))
@@ -123,17 +126,25 @@ func (a *app) printItems(items []api.Item) error {
 		ids[i] = items[i].ID
 	}
 	ids = a.short(ids)
-	t := term.NewTable(6, "ID", "HELD", "STATE", "RULE", "SENDER", "RECIPIENTS", "SUBJECT")
+	t := term.NewTable(7, "ID", "HELD", "KIND", "STATE", "CAUSE", "SENDER", "RECIPIENTS", "SUBJECT")
 	for i := range items {
 		item := &items[i]
-		t.Row(ids[i], when(item.Held), item.State, item.Rule, item.Sender, recipients(item), item.Subject)
+		t.Row(ids[i], when(item.Held), item.Kind, item.State, a.causeOf(item), item.Sender, recipients(item), item.Subject)
 	}
 	return a.print(t, func(_, column int, text string) string {
-		if column == 2 {
+		if column == 3 {
 			return a.stateColour(text)
 		}
 		return text
 	})
+}
+
+// causeOf names the rule that held an item, or the incident that it was pulled for.
+func (a *app) causeOf(i *api.Item) string {
+	if i.Pulled == nil {
+		return i.Rule
+	}
+	return "incident " + a.short([]string{i.Pulled.Incident})[0]
 }
 
 // recipients names the first recipient and counts the others.
@@ -142,7 +153,11 @@ func recipients(i *api.Item) string {
 	case 0:
 		return ""
 	case 1:
-		return i.Recipients[0].Address
+		to := i.Recipients[0].Address
+		if i.Pulled != nil && !strings.EqualFold(i.Pulled.Mailbox, to) {
+			to += " (mailbox " + i.Pulled.Mailbox + ")"
+		}
+		return to
 	}
 	return fmt.Sprintf("%s +%d", i.Recipients[0].Address, len(i.Recipients)-1)
 }
@@ -174,6 +189,7 @@ func (a *app) printItem(i *api.Item) error {
 	}
 	a.facts(
 		[2]string{"id", i.ID},
+		[2]string{"kind", i.Kind},
 		[2]string{"state", i.State},
 		[2]string{"held", exactly(i.Held)},
 		[2]string{"rule", i.Rule},
@@ -191,6 +207,18 @@ func (a *app) printItem(i *api.Item) error {
 		[2]string{"files", strings.Join(i.Files, ", ")},
 		[2]string{"log ref", i.Ref},
 	)
+	if p := i.Pulled; p != nil {
+		a.title("Pulled")
+		a.facts(
+			[2]string{"incident", p.Incident},
+			[2]string{"delivery", p.Delivery},
+			[2]string{"mailbox", p.Mailbox},
+			[2]string{"folder", p.Copy.Folder},
+			[2]string{"flags", strings.Join(marksOf(p), " ")},
+			[2]string{"date", exactly(p.Copy.Date)},
+			[2]string{"reason", p.Reason},
+		)
+	}
 	if len(i.Reasons) > 0 {
 		a.title("Why")
 		for _, r := range i.Reasons {
@@ -203,6 +231,15 @@ func (a *app) printItem(i *api.Item) error {
 	}
 	a.title("Copies")
 	return a.printCopies(i)
+}
+
+// marksOf gives the flags and keywords that a copy had in its mailbox.
+func marksOf(p *api.ItemOrigin) []string {
+	var all []string
+	for _, f := range p.Copy.Flags {
+		all = append(all, string(f))
+	}
+	return append(all, p.Copy.Keywords...)
 }
 
 func (a *app) printCopies(i *api.Item) error {
@@ -293,8 +330,9 @@ the recipients named by --to. Copies that are released already are passed over, 
 that asking twice delivers once.
 
 The message is judged by today's rules first. One that they would hold again is
-refused (exit code 4), unless --override says that it may go all the same. A copy of
-which nobody knows whether it was delivered is released again only with --again.
+refused (exit code 4), unless --override says that it may go all the same. What was
+pulled out of a mailbox goes back there, into its folder; that needs a --reason, and
+weir incident show says when it is there. A copy of which nobody knows whether it was delivered is released again only with --again.
 Both need a --reason.` + idHelp,
 		Example: `  weir quarantine release 01KAMP3Q5R7S
   weir quarantine release 01KAMP3Q5R7S --to alice@example.org --override --reason "newsletter, asked for"`,
@@ -375,6 +413,9 @@ func (a *app) releaseOne(ctx context.Context, cl *client.Client, r api.Release, 
 	if !a.json {
 		a.printLine("%s %s", got.Item.ID, got.Item.State)
 		err = a.printCopies(&got.Item)
+	}
+	if p := got.Item.Pulled; err == nil && p != nil && got.Item.State != "released" && !a.json {
+		a.note("it is on its way into the mailbox %s, and not there yet: weir incident show %s --wait 60s", p.Mailbox, p.Incident)
 	}
 	if err == nil && len(got.Failed) > 0 {
 		return silent{exitFailed}

@@ -39,11 +39,13 @@ Text from mail is printed with everything escaped that could do something to a t
 // eachCommand visits the commands that do something.
 func eachCommand(c *cobra.Command, visit func(*cobra.Command)) {
 	for _, sub := range c.Commands() {
-		if len(sub.Commands()) > 0 {
-			eachCommand(sub, visit)
-		} else if sub.Name() != "help" {
+		if sub.Name() == "help" {
+			continue
+		}
+		if len(sub.Commands()) == 0 || sub.Long != "" { // groups alone say no more than their name
 			visit(sub)
 		}
+		eachCommand(sub, visit)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"os/user"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/weirmail/weir/cmd/internal/control/api"
 	"github.com/weirmail/weir/config"
@@ -18,7 +19,22 @@ type Access struct {
 	Viewers   []config.Principal
 	Operators []config.Principal
 	Admins    []config.Principal
+	Pullers   []config.Principal
 }
+
+// caller says who a peer is.
+func (a *Access) caller(p *peer) api.Caller {
+	return api.Caller{Actor: p.actor(), Name: p.name(), Role: a.role(p), Puller: isAny(p, a.Pullers)}
+}
+
+// holder says who the holder of a certificate is.
+func (a *Access) holder(name string) api.Caller {
+	is := slices.ContainsFunc(a.Pullers, func(who config.Principal) bool { return who.Cert && who.Name == name })
+	return api.Caller{Actor: schemeCert + name, Puller: is}
+}
+
+// schemeCert begins the actor that the holder of a certificate is.
+const schemeCert = "cert:"
 
 // role gives the highest role of a peer.
 func (a *Access) role(p *peer) api.Role {
@@ -29,11 +45,15 @@ func (a *Access) role(p *peer) api.Role {
 		role api.Role
 		who  []config.Principal
 	}{{api.Admin, a.Admins}, {api.Operator, a.Operators}, {api.Viewer, a.Viewers}} {
-		if slices.ContainsFunc(r.who, func(who config.Principal) bool { return isPrincipal(p, who) }) {
+		if isAny(p, r.who) {
 			return r.role
 		}
 	}
 	return api.Nobody
+}
+
+func isAny(p *peer, all []config.Principal) bool {
+	return slices.ContainsFunc(all, func(who config.Principal) bool { return isPrincipal(p, who) })
 }
 
 func isPrincipal(p *peer, who config.Principal) bool {
@@ -47,9 +67,13 @@ func isPrincipal(p *peer, who config.Principal) bool {
 	return p.uid == id
 }
 
-// idOf gives the number of a user or group; a number is its own.
+// idOf gives the number of a user or group; a number is its own. The holder of a
+// certificate has none.
 func idOf(who config.Principal) (uint32, bool) {
 	text := who.Name
+	if who.Cert {
+		return 0, false
+	}
 	if _, err := strconv.ParseUint(text, 10, 32); err != nil {
 		if who.Group {
 			g, err := user.LookupGroup(who.Name)
@@ -72,8 +96,8 @@ func idOf(who config.Principal) (uint32, bool) {
 // unknown lists principals that name nobody.
 func (a *Access) unknown() []string {
 	var names []string
-	for _, who := range slices.Concat(a.Viewers, a.Operators, a.Admins) {
-		if _, ok := idOf(who); !ok {
+	for _, who := range slices.Concat(a.Viewers, a.Operators, a.Admins, a.Pullers) {
+		if _, ok := idOf(who); !ok && !who.Cert {
 			names = append(names, who.String())
 		}
 	}
@@ -82,18 +106,24 @@ func (a *Access) unknown() []string {
 
 // refusal tells a caller what he lacks.
 func refusal(c *api.Caller, o *api.Operation) *api.Error {
-	who := c.Actor
-	principal := "user:" + c.Name
-	if c.Name == "" {
-		principal = "user:" + c.Actor[len("unix:"):]
-	} else {
+	who, principal := c.Actor, c.Actor
+	if uid, ok := strings.CutPrefix(c.Actor, "unix:"); ok {
+		principal = "user:" + uid
+	}
+	if c.Name != "" {
+		principal = "user:" + c.Name
 		who = fmt.Sprintf("%s (%s)", c.Name, c.Actor)
 	}
 	has := "no role"
-	if c.Role != api.Nobody {
+	switch {
+	case c.Role != api.Nobody:
 		has = "the role " + c.Role.String()
+	case c.Puller:
+		has = "the role " + api.Puller.String()
 	}
-	return &api.Error{Code: api.Forbidden,
-		Text: fmt.Sprintf("%s needs the role %s; %s has %s", o.Name, o.Role, who, has),
-		Cure: fmt.Sprintf("an administrator adds %q, or a group of yours, to control.%ss in the configuration and reloads it", principal, o.Role)}
+	cure := fmt.Sprintf("an administrator adds %q, or a group of yours, to control.%ss in the configuration and reloads it", principal, o.Role)
+	if strings.HasPrefix(c.Actor, schemeCert) {
+		cure = fmt.Sprintf("an administrator adds %q to control.%ss in the configuration and reloads it", principal, o.Role)
+	}
+	return &api.Error{Code: api.Forbidden, Text: fmt.Sprintf("%s needs the role %s; %s has %s", o.Name, o.Role, who, has), Cure: cure}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/weirmail/weir/intel/ledger"
 	"github.com/weirmail/weir/intel/wal"
 	"github.com/weirmail/weir/quarantine"
+	"github.com/weirmail/weir/quarantine/incident"
 )
 
 // write sends a JSON document.
@@ -67,11 +68,11 @@ func errorOf(err error) *api.Error {
 	case errors.As(err, &blocked):
 		e.Code, e.Blocked = api.Blocked, &api.Hold{Rule: blocked.Rule, Reasons: reasonsOf(blocked.Reasons)}
 		e.Cure = "release it with override and a reason if it may go all the same"
-	case errors.Is(err, quarantine.ErrNotFound):
+	case errors.Is(err, quarantine.ErrNotFound), errors.Is(err, incident.ErrNotFound):
 		e.Code = api.NotFound
 	case errors.Is(err, quarantine.ErrRecipient):
 		e.Code = api.NotFound
-	case errors.Is(err, quarantine.ErrAmbiguous):
+	case errors.Is(err, quarantine.ErrAmbiguous), errors.Is(err, incident.ErrAmbiguous):
 		e.Code, e.Cure = api.Ambiguous, "write more of the ID"
 	case errors.Is(err, quarantine.ErrGone):
 		e.Code = api.Gone
@@ -79,8 +80,20 @@ func errorOf(err error) *api.Error {
 		e.Code, e.Cure = api.Busy, "look at the item again in a moment"
 	case errors.Is(err, quarantine.ErrUncertain):
 		e.Code, e.Cure = api.Uncertain, "ask the recipients, or search the MTA's log for the message; release it with again and a reason if it did not come"
-	case errors.Is(err, quarantine.ErrReason), errors.Is(err, ledger.ErrTooLarge), errors.Is(err, ledger.ErrInvalid), errors.Is(err, ledger.ErrCursor):
+	case errors.Is(err, incident.ErrLease):
+		e.Code = api.LeaseLost
+	case errors.Is(err, incident.ErrSecondPerson):
+		e.Code, e.Cure = api.SecondPerson, "ask a colleague who is an operator too: weir incident approve"
+	case errors.Is(err, incident.ErrClosed):
+		e.Code, e.Cure = api.Closed, "open another one"
+	case errors.Is(err, incident.ErrNothing):
+		e.Code = api.Nothing
+	case errors.Is(err, incident.ErrBusy):
+		e.Code, e.Cure = api.Busy, "try again in a moment"
+	case errors.Is(err, quarantine.ErrReason), errors.Is(err, incident.ErrReason), errors.Is(err, incident.ErrInvalid), errors.Is(err, ledger.ErrTooLarge), errors.Is(err, ledger.ErrInvalid), errors.Is(err, ledger.ErrCursor):
 		e.Code = api.BadRequest
+	case errors.Is(err, incident.ErrTooMany): // for good, as a copy that is too large
+		e.Code, e.Cure = api.TooLarge, "take the rest out of the mailbox by hand"
 	case errors.Is(err, disk.ErrNoSpace):
 		e.Code, e.Cure = api.NoSpace, "make room under state.dir; weir status says how much is free"
 	case errors.Is(err, ledger.ErrClosed), errors.Is(err, kv.ErrClosed), errors.Is(err, wal.ErrClosed):
@@ -95,11 +108,13 @@ func errorOf(err error) *api.Error {
 // looks for it.
 func (s *Server) report(c *call, told *api.Error, elapsed time.Duration) {
 	fields := []zap.Field{zap.String("operation", c.op.Name), zap.String("actor", c.caller.Actor), zap.String("user", c.caller.Name), zap.Duration("elapsed", elapsed)}
-	if id := c.params["id"]; id != "" {
-		fields = append(fields, zap.String("id", id))
+	for _, name := range []string{"id", "lease"} {
+		if id := c.params[name]; id != "" {
+			fields = append(fields, zap.String(name, id))
+		}
 	}
 	switch {
-	case told == nil && c.op.Role <= api.Viewer:
+	case told == nil && (c.op.Role <= api.Viewer || c.op.Role == api.Puller):
 		s.log.Debug("control request", fields...)
 	case told == nil:
 		s.log.Info("control request", fields...)

@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strconv"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/weirmail/weir/filter/verdict"
 	"github.com/weirmail/weir/intel/ident"
 	"github.com/weirmail/weir/quarantine"
+	"github.com/weirmail/weir/quarantine/incident"
 )
 
 // pageDefault is how many of anything are listed unless it is said.
@@ -22,7 +24,8 @@ const minHash = 8
 func (s *Server) items(ctx context.Context, _ *call, st *Stores, in *api.ItemQuery) (any, error) {
 	query := quarantine.Query{
 		ID: in.ID, Since: in.Since, Until: in.Until, Sender: in.Sender, Recipient: in.Recipient, Rule: in.Rule, Hash: in.Hash,
-		Subject: in.Subject, State: quarantine.State(in.State), Direction: in.Direction, Before: strings.ToUpper(in.Before), Limit: in.Limit,
+		Subject: in.Subject, State: quarantine.State(in.State), Direction: in.Direction,
+		Kind: quarantine.Kind(in.Kind), Incident: in.Incident, Mailbox: in.Mailbox, Before: strings.ToUpper(in.Before), Limit: in.Limit,
 	}
 	if query.Limit == 0 {
 		query.Limit = pageDefault
@@ -125,7 +128,14 @@ func (s *Server) release(ctx context.Context, c *call, st *Stores, in *api.Relea
 	if err != nil {
 		return nil, err
 	}
-	item, err := st.Quarantine.Release(ctx, quarantine.Release{
+	item, err := st.Quarantine.Get(id)
+	if err != nil {
+		return nil, err
+	}
+	if item.Kind() == quarantine.KindPulled {
+		return s.giveBack(ctx, c, st, item, in)
+	}
+	item, err = st.Quarantine.Release(ctx, quarantine.Release{
 		ID: id, Recipients: in.Recipients, Actor: c.caller.Actor, Reason: in.Reason, Override: in.Override, Again: in.Again,
 	})
 	var failed *quarantine.ReleaseError
@@ -137,6 +147,29 @@ func (s *Server) release(ctx context.Context, c *call, st *Stores, in *api.Relea
 		answer.Failed = failed.Failed
 	}
 	return answer, nil
+}
+
+// giveBack has a pulled item put back into its mailbox, which its incident sees to.
+func (s *Server) giveBack(ctx context.Context, c *call, st *Stores, item *quarantine.Item, in *api.Release) (any, error) {
+	if st.Incidents == nil {
+		return nil, api.Errorf(api.Unavailable, "item %s was pulled out of a mailbox, and this daemon keeps no incidents", item.ID)
+	}
+	for _, to := range in.Recipients {
+		if !strings.EqualFold(to, item.Recipients[0].Address) {
+			return nil, fmt.Errorf("%w: %s is not among those whose copy is held", quarantine.ErrRecipient, to)
+		}
+	}
+	_, err := st.Incidents.Restore(ctx, incident.Restore{
+		Incident: item.Pulled.Incident, Items: []string{item.ID}, Actor: c.caller.Actor, Reason: in.Reason, Override: in.Override,
+	})
+	if err != nil && !errors.Is(err, incident.ErrNothing) { // asking twice is no mistake
+		return nil, err
+	}
+	now, err := st.Quarantine.Get(item.ID)
+	if err != nil {
+		return nil, err
+	}
+	return api.Released{Item: itemOf(now), Failed: []string{}}, nil
 }
 
 func (s *Server) delete(ctx context.Context, c *call, st *Stores, in *api.Delete) (any, error) {
@@ -154,11 +187,14 @@ func (s *Server) delete(ctx context.Context, c *call, st *Stores, in *api.Delete
 func itemOf(i *quarantine.Item) api.Item {
 	f := &i.Facts
 	item := api.Item{
-		ID: i.ID, State: string(i.State()), Held: i.Held, Received: f.Received, Rule: f.Rule, Direction: f.Direction,
+		ID: i.ID, Kind: string(i.Kind()), State: string(i.State()), Held: i.Held, Received: f.Received, Rule: f.Rule, Direction: f.Direction,
 		Sender: f.Sender, HeaderFrom: f.HeaderFrom, Subject: f.Subject, MessageID: f.MessageID, QueueID: f.QueueID,
 		Client: f.Client, ClientName: f.ClientName, Helo: f.Helo, AuthUser: f.AuthUser,
 		Size: f.Size, SHA256: f.Blob.String(), Recipients: []api.ItemRecipient{}, Reasons: reasonsOf(f.Reasons), Hashes: all(f.Hashes), Files: all(f.Files),
 		Ref: f.Ref, Generation: f.Generation, Releases: i.Releases, Erased: i.Erased,
+	}
+	if p := i.Pulled; p != nil {
+		item.Pulled = &api.ItemOrigin{Incident: p.Incident, Delivery: p.Delivery, Mailbox: p.Mailbox, Copy: p.Copy, Reason: p.Reason}
 	}
 	for n := range i.Recipients {
 		r := &i.Recipients[n]

@@ -25,16 +25,24 @@ func record(ctx context.Context, st *Stores, c *call, kind string, data any) err
 // recordOnce is record for a look that takes several requests: of one name only
 // the first is recorded.
 func recordOnce(ctx context.Context, st *Stores, c *call, name, kind string, data any) error {
+	if err := recordAs(ctx, st, entityLook+name, c.caller.Actor, "", kind, data); err != nil {
+		return fmt.Errorf("it could not be recorded that you look: %w", err)
+	}
+	return nil
+}
+
+// recordAs records an event of an entity, of its kind only the first.
+func recordAs(ctx context.Context, st *Stores, entity, actor, reason, kind string, data any) error {
 	raw, err := json.Marshal(data)
 	if err != nil {
 		return err
 	}
-	id := entityLook + name
-	_, err = st.Ledger.Commit(ctx, ledger.Command{ID: id, Entity: id, Actor: c.caller.Actor}, func(ledger.State) ([]ledger.Event, error) {
+	command := ledger.Command{ID: entity, Entity: entity, Actor: actor, Reason: reason}
+	if kind == typeFailed {
+		command.ID += "/failed"
+	}
+	_, err = st.Ledger.Commit(ctx, command, func(ledger.State) ([]ledger.Event, error) {
 		return []ledger.Event{{Type: kind, Schema: lookSchema, Data: raw}}, nil
 	})
-	if err != nil {
-		return fmt.Errorf("it could not be recorded that you look: %w", err)
-	}
-	return nil
+	return err
 }

@@ -1,7 +1,9 @@
 package control
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -42,10 +44,19 @@ type Options struct {
 	Verify func(ctx context.Context, head *ledger.Head) (ledger.Report, error)
 	// Backup writes a tar archive.
 	Backup func(ctx context.Context, w io.Writer) error
+	// Limits gives what depends on the configuration in force. Nil: the defaults.
+	Limits func() Limits
 
 	Access  Access
 	Logger  *zap.Logger           // nil: none
 	Metrics prometheus.Registerer // nil: none
+}
+
+// Limits is what the operations take from the configuration.
+type Limits struct {
+	MessageSize int64         // bytes of the largest message; 0: 128 MiB
+	LookBack    time.Duration // how far back incidents look that say nothing else; 0: 30 days
+	ListsDir    string        // where list files stand; empty: nobody can be unblocked here
 }
 
 // Reloaded says what a reload found.
@@ -61,10 +72,25 @@ func (o *Options) validate() error {
 	if o.Stores == nil || o.Status == nil || o.Reload == nil || o.Lists == nil || o.Config == nil || o.Verify == nil || o.Backup == nil {
 		return errors.New("control: an option is missing")
 	}
+	if o.Limits == nil {
+		o.Limits = func() Limits { return Limits{} }
+	}
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
 	}
 	return nil
+}
+
+// limits gives the limits in force.
+func (s *Server) limits() Limits {
+	l := s.o.Limits()
+	if l.MessageSize == 0 {
+		l.MessageSize = 128 << 20
+	}
+	if l.LookBack == 0 {
+		l.LookBack = 30 * 24 * time.Hour
+	}
+	return l
 }
 
 // Server serves the control socket.
@@ -72,12 +98,17 @@ type Server struct {
 	o          Options
 	log        *zap.Logger
 	operations []api.Operation
+	forPullers []api.Operation // of them
 	handlers   map[string]handler
 	access     atomic.Pointer[Access]
 	requests   *prometheus.CounterVec
 	http       *http.Server
 
-	verifying, backingUp sync.Mutex // held while one is under way
+	verifying, backingUp, unblocking sync.Mutex // held while one is under way
+	uploads                          *gate      // bytes of messages that are being handed over
+
+	ending context.Context // ends when no more requests are taken
+	end    context.CancelFunc
 }
 
 // Times and bounds of the HTTP server.
@@ -94,7 +125,13 @@ func New(o Options) (*Server, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	s := &Server{o: o, log: o.Logger, operations: api.Operations()}
+	s := &Server{o: o, log: o.Logger, operations: api.Operations(), uploads: newGate(maxUploads)}
+	s.ending, s.end = context.WithCancel(context.Background())
+	for _, op := range s.operations {
+		if op.Role == api.Puller {
+			s.forPullers = append(s.forPullers, op)
+		}
+	}
 	s.handlers = s.handle()
 	for _, op := range s.operations {
 		if s.handlers[op.Name] == nil {
@@ -111,10 +148,10 @@ func New(o Options) (*Server, error) {
 	s.http = &http.Server{
 		Handler: s, ReadHeaderTimeout: headerWait, IdleTimeout: idleWait, MaxHeaderBytes: maxHeader, ErrorLog: zap.NewStdLog(s.log),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			known, _ := c.(*conn)
-			return context.WithValue(ctx, connKey{}, known)
+			return context.WithValue(ctx, connKey{}, c)
 		},
 	}
+	s.http.RegisterOnShutdown(s.end) // who waits for work holds nobody up
 	s.SetAccess(o.Access)
 	return s, nil
 }
@@ -136,6 +173,7 @@ func (s *Server) Serve(ln net.Listener) error { return s.http.Serve(newListener(
 // Shutdown takes no more requests and waits for those under way until the
 // context ends; then it cuts them.
 func (s *Server) Shutdown(ctx context.Context) error {
+	defer s.end()
 	err := s.http.Shutdown(ctx)
 	if err != nil {
 		err = errors.Join(err, s.http.Close())
@@ -192,16 +230,18 @@ func (s *Server) answer(c *call) (answer any, err error) {
 			answer, err = nil, api.Errorf(api.Failed, "%s failed inside the daemon; its log says where", c.op.Name)
 		}
 	}()
-	known, _ := c.r.Context().Value(connKey{}).(*conn)
-	if known == nil {
-		return nil, api.Errorf(api.Forbidden, "%v", errNoCredentials)
-	}
-	c.caller = api.Caller{Actor: known.peer.actor(), Name: known.peer.name(), Role: s.access.Load().role(known.peer)}
-	if err := s.find(c); err != nil {
+	remote, err := s.identify(c)
+	if err != nil {
 		return nil, err
 	}
-	if c.caller.Role < c.op.Role {
+	if err := s.find(c, remote); err != nil {
+		return nil, err
+	}
+	if !c.caller.May(c.op.Role) {
 		return nil, refusal(&c.caller, &c.op)
+	}
+	if c.op.Takes != "" {
+		return s.handlers[c.op.Name](c.r.Context(), c) // who takes it reads it
 	}
 	if err := c.readBody(); err != nil {
 		return nil, err
@@ -209,8 +249,30 @@ func (s *Server) answer(c *call) (answer any, err error) {
 	return s.handlers[c.op.Name](c.r.Context(), c)
 }
 
-func (s *Server) find(c *call) error {
-	op, params, allow, err := api.Match(s.operations, c.r.Method, c.r.URL.EscapedPath())
+// identify says who asks, and whether from another host.
+func (s *Server) identify(c *call) (remote bool, err error) {
+	switch known := c.r.Context().Value(connKey{}).(type) {
+	case *conn:
+		c.caller = s.access.Load().caller(known.peer)
+		return false, nil
+	case *tls.Conn:
+		name, err := holderOf(known)
+		if err != nil {
+			return true, err
+		}
+		c.caller = s.access.Load().holder(name)
+		return true, nil
+	}
+	return false, api.Errorf(api.Forbidden, "%v", errNoCredentials)
+}
+
+// find finds the operation. Other hosts are offered the work in mailboxes alone.
+func (s *Server) find(c *call, remote bool) error {
+	offered := s.operations
+	if remote {
+		offered = s.forPullers
+	}
+	op, params, allow, err := api.Match(offered, c.r.Method, c.r.URL.EscapedPath())
 	if len(allow) > 0 {
 		c.w.Header().Set("Allow", strings.Join(allow, ", "))
 	}
@@ -224,11 +286,12 @@ func (c *call) readBody() error {
 	_ = deadlines.SetReadDeadline(time.Now().Add(bodyWait)) // a connection that has none has no body to wait for
 	defer func() { _ = deadlines.SetReadDeadline(time.Time{}) }()
 	var err error
-	c.body, err = io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, api.MaxBody))
+	most := cmp.Or(c.op.MaxBody, api.MaxBody)
+	c.body, err = io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, most))
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
-		return api.Errorf(api.BadRequest, "the body has more than %d bytes", api.MaxBody)
+		return api.Errorf(api.BadRequest, "the body has more than %d bytes", most)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return api.Errorf(api.BadRequest, "the body did not come within %s", bodyWait)
 	case err != nil:
@@ -264,6 +327,17 @@ func over[I any](s *Server, f func(ctx context.Context, c *call, st *Stores, in 
 	})
 }
 
+// desk makes a handler of a function over an operation's input and the stores,
+// of which incidents are there.
+func desk[I any](s *Server, f func(ctx context.Context, c *call, st *Stores, in *I) (any, error)) handler {
+	return over(s, func(ctx context.Context, c *call, st *Stores, in *I) (any, error) {
+		if st.Incidents == nil {
+			return nil, &api.Error{Code: api.Unavailable, Text: "this daemon keeps no incidents", Cure: "weir status says what it waits for"}
+		}
+		return f(ctx, c, st, in)
+	})
+}
+
 // handle says who serves what.
 func (s *Server) handle() map[string]handler {
 	return map[string]handler{
@@ -286,5 +360,25 @@ func (s *Server) handle() map[string]handler {
 		api.OpVerify:     over(s, s.verify),
 		api.OpBackup:     over(s, s.backup),
 		api.OpDocument:   on(func(context.Context, *call, *api.None) (any, error) { return api.Document(document), nil }),
+
+		api.OpIncidentOpen:       desk(s, s.openIncident),
+		api.OpIncidents:          desk(s, s.incidents),
+		api.OpIncident:           desk(s, s.incident),
+		api.OpIncidentDeliveries: desk(s, s.incidentDeliveries),
+		api.OpIncidentTimeline:   desk(s, s.incidentTimeline),
+		api.OpIncidentApprove:    desk(s, s.approve),
+		api.OpIncidentNote:       desk(s, s.note),
+		api.OpIncidentAssign:     desk(s, s.assign),
+		api.OpIncidentClose:      desk(s, s.closeIncident),
+		api.OpIncidentRestore:    desk(s, s.restore),
+
+		api.OpUnblockPlan: over(s, s.unblockPlan),
+		api.OpUnblock:     over(s, s.unblock),
+
+		api.OpJobLease:   desk(s, s.leaseJobs),
+		api.OpJobRenew:   desk(s, s.renewJobs),
+		api.OpJobKeep:    desk(s, s.keepCopy),
+		api.OpJobContent: desk(s, s.jobContent),
+		api.OpJobReport:  desk(s, s.reportJob),
 	}
 }

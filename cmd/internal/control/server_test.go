@@ -30,8 +30,10 @@ const (
 	uidOperator = 61002
 	uidAdmin    = 61003
 	uidStranger = 61004
+	uidPuller   = 61005
 	gidHelpdesk = 62001
 	gidMailops  = 62002
+	gidPullers  = 62003
 )
 
 func roles() control.Access {
@@ -41,6 +43,7 @@ func roles() control.Access {
 		Viewers:   []config.Principal{user(uidViewer), group(gidHelpdesk), {Group: true, Name: "no-such-group"}},
 		Operators: []config.Principal{group(gidMailops), user(uidOperator)},
 		Admins:    []config.Principal{user(uidAdmin), {Name: "no-such-user"}},
+		Pullers:   []config.Principal{user(uidPuller), group(gidPullers), {Cert: true, Name: "imap1"}},
 	}
 }
 
@@ -146,16 +149,19 @@ func TestEachOperationAsksForItsRole(t *testing.T) {
 		uid, gid int
 		groups   []uint32
 		role     api.Role
+		puller   bool
 	}{
-		{"a user without a role", uidStranger, uidStranger, nil, api.Nobody},
-		{"a user without a role in groups without one", uidStranger, uidStranger, []uint32{1, 2, 3}, api.Nobody},
-		{"a viewer by name", uidViewer, uidViewer, nil, api.Viewer},
-		{"a viewer by his first group", uidStranger, gidHelpdesk, nil, api.Viewer},
-		{"an operator by a further group", uidStranger, uidStranger, []uint32{5, gidMailops, 6}, api.Operator},
-		{"the highest role counts", uidViewer, gidHelpdesk, []uint32{gidMailops}, api.Operator},
-		{"an operator by name", uidOperator, uidOperator, nil, api.Operator},
-		{"an admin", uidAdmin, uidAdmin, nil, api.Admin},
-		{"root", 0, 0, nil, api.Admin},
+		{"a user without a role", uidStranger, uidStranger, nil, api.Nobody, false},
+		{"a user without a role in groups without one", uidStranger, uidStranger, []uint32{1, 2, 3}, api.Nobody, false},
+		{"a viewer by name", uidViewer, uidViewer, nil, api.Viewer, false},
+		{"a viewer by his first group", uidStranger, gidHelpdesk, nil, api.Viewer, false},
+		{"an operator by a further group", uidStranger, uidStranger, []uint32{5, gidMailops, 6}, api.Operator, false},
+		{"the highest role counts", uidViewer, gidHelpdesk, []uint32{gidMailops}, api.Operator, false},
+		{"an operator by name", uidOperator, uidOperator, nil, api.Operator, false},
+		{"an admin", uidAdmin, uidAdmin, nil, api.Admin, false},
+		{"root", 0, 0, nil, api.Admin, false},
+		{"a sidecar", uidPuller, uidPuller, nil, api.Nobody, true},
+		{"a sidecar that is a viewer too", uidStranger, gidHelpdesk, []uint32{gidPullers}, api.Viewer, true},
 	}
 	for _, caller := range callers {
 		t.Run(caller.name, func(t *testing.T) {
@@ -165,10 +171,12 @@ func TestEachOperationAsksForItsRole(t *testing.T) {
 				if op.Name == api.OpDelete {
 					body, media = `{"reason":"x"}`, "application/json"
 				}
-				status, text := request(t, c, op.Method, api.Version+strings.ReplaceAll(op.Path, "{id}", "01XXXX"), media, body)
+				path := strings.NewReplacer("{id}", "01XXXX", "{lease}", "01XXXX").Replace(op.Path)
+				status, text := request(t, c, op.Method, api.Version+path, media, body)
 				_ = c.Close()
 				refused := status == http.StatusForbidden
-				if refused != (caller.role < op.Role) {
+				who := api.Caller{Role: caller.role, Puller: caller.puller}
+				if refused == who.May(op.Role) {
 					t.Errorf("%s, which needs %s: %d %s", op.Name, op.Role, status, text)
 				}
 				if !refused {

@@ -15,7 +15,7 @@ import (
 )
 
 // Stores is what the daemon keeps, while it is open. All fields but Deliveries
-// are required.
+// and Incidents are required.
 type Stores struct {
 	Quarantine Quarantine
 	Ledger     Ledger
@@ -25,6 +25,7 @@ type Stores struct {
 	Judge      Judge
 	Identity   Identity
 	Deliveries Deliveries // nil: entries are shown without
+	Incidents  Incidents  // nil: there are none, and no work in mailboxes
 }
 
 // Quarantine holds messages; *quarantine.Quarantine is one.

@@ -9,6 +9,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/weirmail/weir/quarantine/job"
+	"github.com/weirmail/weir/quarantine/mailbox"
 )
 
 func TestEveryOperationIsDescribedWhole(t *testing.T) {
@@ -68,6 +71,13 @@ func TestInputsComeThroughAsTheyWereSent(t *testing.T) {
 		OpVerify:     Verify{Head: "1:00"},
 		OpListTest:   ListTest{Value: "x", In: "subject", Direction: "internal"},
 		OpStatus:     None{},
+
+		OpIncidentOpen:       IncidentOpen{Reason: "r", Search: &IncidentSearch{Subject: "ü", Since: at}, Messages: []MessageName{{"a@b", "c@d"}}, DryRun: true},
+		OpIncidentDeliveries: IncidentDeliveryQuery{ID: "01", Outcome: "pulled", Waiting: true},
+		OpIncidentRestore:    IncidentRestore{ID: "01", Items: []string{"02"}, Reason: "r", Override: true},
+		OpJobLease:           Lease{Max: 7, Wait: 30},
+		OpJobReport:          Report{Lease: "01", Result: job.Result{Outcome: job.Pulled, Copies: []job.Copy{{Fate: job.Removed, Body: job.Digest{1}, Copy: mailbox.Copy{Folder: "Ü", Date: at}}}}},
+		OpUnblock:            Unblock{Value: ".x.example", Reason: "r", Until: at},
 	} {
 		o, _ := OperationNamed(name)
 		target, body, err := o.Encode(input)
@@ -92,7 +102,7 @@ func TestInputsComeThroughAsTheyWereSent(t *testing.T) {
 }
 
 func TestRolesHaveTheirWords(t *testing.T) {
-	for r := Nobody; r <= Admin; r++ {
+	for r := Nobody; r <= Puller; r++ {
 		text, err := json.Marshal(r)
 		var back Role
 		if err != nil || json.Unmarshal(text, &back) != nil || back != r {

@@ -1,6 +1,7 @@
 // Package api is what is spoken on the control socket: the operations, their
 // forms, roles and errors. Server and client are made from it, and so is the
-// OpenAPI document; it imports nothing of ours.
+// OpenAPI document. Of ours it imports package job alone, whose data it carries as
+// they are.
 //
 // # Protocol
 //
@@ -20,16 +21,28 @@ package api
 
 import "errors"
 
-// Role says what a caller may do. Each role may do what the one before may.
+// Role says what a caller may do.
 type Role uint8
 
-// The roles.
+// The roles. Each of the first four may do what the one before may.
 const (
 	Nobody   Role = 0 // nothing at all
 	Viewer   Role = 1 // look at lists, verdicts and listings
 	Operator Role = 2 // look at held messages, release and delete them, search the journal
 	Admin    Role = 3 // everything
+
+	// Puller does the work in mailboxes and nothing else. It stands beside the
+	// others: who has one of them may have it too.
+	Puller Role = 4
 )
+
+// May reports whether a caller may do what needs a role.
+func (c *Caller) May(need Role) bool {
+	if need == Puller {
+		return c.Puller || c.Role == Admin
+	}
+	return c.Role >= need
+}
 
 // String gives the word that the configuration and the document use.
 func (r Role) String() string {
@@ -40,6 +53,8 @@ func (r Role) String() string {
 		return "operator"
 	case Admin:
 		return "admin"
+	case Puller:
+		return "puller"
 	}
 	return "nobody"
 }
@@ -49,7 +64,7 @@ func (r Role) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (r *Role) UnmarshalText(text []byte) error {
-	for *r = Nobody; *r <= Admin; *r++ {
+	for *r = Nobody; *r <= Puller; *r++ {
 		if r.String() == string(text) {
 			return nil
 		}

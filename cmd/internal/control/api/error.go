@@ -22,6 +22,11 @@ const (
 	Unavailable  Code = "unavailable"
 	Failed       Code = "failed"
 	UnknownRoute Code = "unknown-route"
+	SecondPerson Code = "second-person"
+	Closed       Code = "closed"
+	Nothing      Code = "nothing"
+	LeaseLost    Code = "lease-lost"
+	TooLarge     Code = "too-large"
 )
 
 // Exit codes of the command line (see package cli).
@@ -54,6 +59,11 @@ func Codes() []CodeInfo {
 		{NoSpace, 507, exitFailed, "There is not enough disk space to record it."},
 		{Unavailable, 503, exitFailed, "The daemon's stores are not open: it is starting or stopping."},
 		{Failed, 500, exitFailed, "It failed; the daemon's log says more."},
+		{SecondPerson, 403, exitRefused, "It is so much that another person has to approve it."},
+		{Closed, 409, exitRefused, "The incident is closed."},
+		{Nothing, 404, exitNotFound, "There is nothing of the kind to be done."},
+		{LeaseLost, 409, exitRefused, "The lease has run out or is not the caller's: stop working on the job."},
+		{TooLarge, 413, exitRefused, "The message is larger than the daemon takes."},
 		{UnknownRoute, 404, exitFailed, "There is no such operation; daemon and caller may be of different versions."},
 	}
 }

@@ -1,12 +1,16 @@
 package api
 
 import (
+	"encoding"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"path"
 	"reflect"
 	"strings"
 	"time"
+
+	"github.com/weirmail/weir/quarantine/mailbox"
 )
 
 // OpenAPI gives the document that describes the socket (OpenAPI 3.1.0), made
@@ -65,6 +69,11 @@ func (d *document) operation(o Operation) map[string]any {
 	if params != nil {
 		op["parameters"] = params
 	}
+	if o.Takes != "" {
+		op["requestBody"] = map[string]any{"required": true, "content": map[string]any{o.Takes: map[string]any{"schema": map[string]any{}}},
+			"description": "One line of JSON that says how the copy stood, a line feed, and its bytes."}
+		d.define(reflect.TypeFor[mailbox.Copy]())
+	}
 	if hasBody(t) {
 		op["requestBody"] = map[string]any{"content": map[string]any{"application/json": map[string]any{"schema": d.schema(t)}}}
 	}
@@ -107,7 +116,7 @@ func (d *document) schema(t reflect.Type) map[string]any {
 	case t == reflect.TypeFor[json.RawMessage]():
 		return map[string]any{}
 	case t == reflect.TypeFor[Role]():
-		return map[string]any{"type": "string", "enum": []string{Nobody.String(), Viewer.String(), Operator.String(), Admin.String()}}
+		return map[string]any{"type": "string", "enum": []string{Nobody.String(), Viewer.String(), Operator.String(), Admin.String(), Puller.String()}}
 	case t == reflect.TypeFor[Code]():
 		var all []string
 		for _, c := range Codes() {
@@ -115,14 +124,19 @@ func (d *document) schema(t reflect.Type) map[string]any {
 		}
 		return map[string]any{"type": "string", "enum": all}
 	}
+	if t.Implements(reflect.TypeFor[encoding.TextMarshaler]()) {
+		return map[string]any{"type": "string"}
+	}
 	switch t.Kind() {
 	case reflect.Pointer:
 		return d.schema(t.Elem())
+	case reflect.Map:
+		return map[string]any{"type": "object", "additionalProperties": d.schema(t.Elem())}
 	case reflect.Slice:
 		return map[string]any{"type": "array", "items": d.schema(t.Elem())}
 	case reflect.Struct:
 		d.define(t)
-		return map[string]any{"$ref": "#/components/schemas/" + t.Name()}
+		return map[string]any{"$ref": "#/components/schemas/" + nameOf(t)}
 	case reflect.Bool:
 		return map[string]any{"type": "boolean"}
 	case reflect.Int, reflect.Int64, reflect.Uint64:
@@ -131,14 +145,24 @@ func (d *document) schema(t reflect.Type) map[string]any {
 	return map[string]any{"type": "string"}
 }
 
+// nameOf gives the name of a type's schema. Types of other packages have their
+// package's before it.
+func nameOf(t reflect.Type) string {
+	if t.PkgPath() == reflect.TypeFor[Operation]().PkgPath() {
+		return t.Name()
+	}
+	pkg := path.Base(t.PkgPath())
+	return strings.ToUpper(pkg[:1]) + pkg[1:] + t.Name()
+}
+
 // define writes the schema of a struct, once.
 func (d *document) define(t reflect.Type) {
-	if _, known := d.schemas[t.Name()]; known {
+	if _, known := d.schemas[nameOf(t)]; known {
 		return
 	}
 	properties := map[string]any{}
 	schema := map[string]any{"type": "object", "properties": properties}
-	d.schemas[t.Name()] = schema
+	d.schemas[nameOf(t)] = schema
 	var required []string
 	for i := range t.NumField() {
 		f := t.Field(i)

@@ -1,5 +1,11 @@
 package api
 
+import (
+	"slices"
+
+	"github.com/weirmail/weir/quarantine/job"
+)
+
 // Operation is one thing that the socket offers.
 type Operation struct {
 	Name    string // unique; the document's operationId
@@ -9,6 +15,8 @@ type Operation struct {
 	Summary string
 	Input   any    // a struct: what stands in path, query or body
 	Output  any    // a struct; nil where Stream is set
+	Takes   string // media type of a body that is no JSON document
+	MaxBody int64  // bytes of a JSON body; MaxBody if 0
 	Stream  string // media type of an answer that is no JSON document
 	Codes   []Code // of errors, besides those that every operation has
 }
@@ -34,6 +42,26 @@ const (
 	OpVerify     = "audit-verify"
 	OpBackup     = "backup"
 	OpDocument   = "openapi"
+
+	OpIncidentOpen       = "incident-open"
+	OpIncidents          = "incident-list"
+	OpIncident           = "incident-get"
+	OpIncidentDeliveries = "incident-deliveries"
+	OpIncidentTimeline   = "incident-timeline"
+	OpIncidentApprove    = "incident-approve"
+	OpIncidentNote       = "incident-note"
+	OpIncidentAssign     = "incident-assign"
+	OpIncidentClose      = "incident-close"
+	OpIncidentRestore    = "incident-restore"
+
+	OpUnblockPlan = "unblock-plan"
+	OpUnblock     = "unblock"
+
+	OpJobLease   = "job-lease"
+	OpJobRenew   = "job-renew"
+	OpJobKeep    = "job-keep"
+	OpJobContent = "job-content"
+	OpJobReport  = "job-report"
 )
 
 // Version begins the path of every operation.
@@ -41,6 +69,10 @@ const Version = "/v1"
 
 // Operations lists all of them, in the order of the document.
 func Operations() []Operation {
+	return slices.Concat(daemonOperations(), incidentOperations(), jobOperations())
+}
+
+func daemonOperations() []Operation {
 	return []Operation{
 		{Name: OpStatus, Method: "GET", Path: "/status", Role: Viewer, Input: None{}, Output: Status{},
 			Summary: "How the daemon is"},
@@ -83,6 +115,53 @@ func Operations() []Operation {
 			Summary: "This document"},
 	}
 }
+
+func incidentOperations() []Operation {
+	return []Operation{
+		{Name: OpIncidentOpen, Method: "POST", Path: "/incidents", Role: Operator, Input: IncidentOpen{}, Output: IncidentOpened{}, MaxBody: maxOpening,
+			Codes: []Code{Unavailable, NotFound, NoSpace}, Summary: "Open an incident about messages that were let through, or in a dry run say what it would pull"},
+		{Name: OpIncidents, Method: "GET", Path: "/incidents", Role: Viewer, Input: IncidentQuery{}, Output: IncidentPage{}, Codes: []Code{Unavailable},
+			Summary: "List incidents"},
+		{Name: OpIncident, Method: "GET", Path: "/incidents/{id}", Role: Viewer, Input: IncidentID{}, Output: Incident{}, Codes: []Code{Unavailable, NotFound, Ambiguous},
+			Summary: "One incident"},
+		{Name: OpIncidentDeliveries, Method: "GET", Path: "/incidents/{id}/deliveries", Role: Operator, Input: IncidentDeliveryQuery{}, Output: IncidentDeliveries{},
+			Codes: []Code{Unavailable, NotFound, Ambiguous}, Summary: "The copies that an incident is about, what became of each, and who had read, answered or forwarded it"},
+		{Name: OpIncidentTimeline, Method: "GET", Path: "/incidents/{id}/timeline", Role: Operator, Input: IncidentID{}, Output: IncidentTimeline{},
+			Codes: []Code{Unavailable, NotFound, Ambiguous}, Summary: "All that was done in an incident"},
+		{Name: OpIncidentApprove, Method: "POST", Path: "/incidents/{id}/approve", Role: Operator, Input: IncidentApprove{}, Output: IncidentChanged{}, MaxBody: maxOpening,
+			Codes: []Code{Unavailable, NotFound, Ambiguous, SecondPerson, Closed, Nothing, NoSpace}, Summary: "Let deliveries be pulled that wait for a person"},
+		{Name: OpIncidentNote, Method: "POST", Path: "/incidents/{id}/note", Role: Operator, Input: IncidentNote{}, Output: IncidentChanged{},
+			Codes: []Code{Unavailable, NotFound, Ambiguous, NoSpace}, Summary: "Add a note to an incident"},
+		{Name: OpIncidentAssign, Method: "POST", Path: "/incidents/{id}/assign", Role: Operator, Input: IncidentAssign{}, Output: IncidentChanged{},
+			Codes: []Code{Unavailable, NotFound, Ambiguous, Closed, NoSpace}, Summary: "Give an incident to somebody"},
+		{Name: OpIncidentClose, Method: "POST", Path: "/incidents/{id}/close", Role: Operator, Input: IncidentClose{}, Output: IncidentChanged{},
+			Codes: []Code{Unavailable, NotFound, Ambiguous, Closed, Busy, NoSpace}, Summary: "End an incident; what was not pulled by then stays where it is"},
+		{Name: OpIncidentRestore, Method: "POST", Path: "/incidents/{id}/restore", Role: Operator, Input: IncidentRestore{}, Output: IncidentChanged{}, MaxBody: maxOpening,
+			Codes: []Code{Unavailable, NotFound, Ambiguous, Gone, Blocked, Busy, Nothing, NoSpace}, Summary: "Put what was pulled back into its mailboxes, and do not pull it for the same reason again"},
+		{Name: OpUnblockPlan, Method: "GET", Path: "/unblock", Role: Operator, Input: UnblockPlan{}, Output: Unblocking{}, Codes: []Code{Unavailable, NoSpace},
+			Summary: "What an unblocking would let through; the ledger records the search"},
+		{Name: OpUnblock, Method: "POST", Path: "/unblock", Role: Admin, Input: Unblock{}, Output: Unblocked{}, Codes: []Code{Unavailable, Busy, NoSpace},
+			Summary: "Allow a value for a time, by an entry in lists/allow/operator.txt"},
+	}
+}
+
+func jobOperations() []Operation {
+	return []Operation{
+		{Name: OpJobLease, Method: "POST", Path: "/jobs/lease", Role: Puller, Input: Lease{}, Output: Leases{}, Codes: []Code{Unavailable, NoSpace},
+			Summary: "Get work in mailboxes, or wait for it"},
+		{Name: OpJobRenew, Method: "POST", Path: "/jobs/renew", Role: Puller, Input: Renew{}, Output: Renewed{}, Codes: []Code{Unavailable},
+			Summary: "Keep leases for longer"},
+		{Name: OpJobKeep, Method: "POST", Path: "/jobs/{lease}/copy", Role: Puller, Input: LeaseID{}, Takes: CopyType, Output: job.Kept{}, Codes: []Code{Unavailable, LeaseLost, TooLarge, Busy, NoSpace},
+			Summary: "Hand over a copy that is to be removed from a mailbox: once this is answered it is durable"},
+		{Name: OpJobContent, Method: "GET", Path: "/jobs/{lease}/content", Role: Puller, Input: LeaseID{}, Stream: "application/octet-stream", Codes: []Code{Unavailable, LeaseLost, Gone},
+			Summary: "The bytes that go back into a mailbox; the ledger records it"},
+		{Name: OpJobReport, Method: "POST", Path: "/jobs/{lease}/report", Role: Puller, Input: Report{}, Output: None{}, MaxBody: MaxReport, Codes: []Code{Unavailable, LeaseLost, NoSpace},
+			Summary: "Say what became of a job, which ends its lease"},
+	}
+}
+
+// maxOpening bounds the body of what names many messages or deliveries, in bytes.
+const maxOpening = 16 << 20
 
 // OperationNamed gives an operation by its name; ok is false where there is none.
 func OperationNamed(name string) (o Operation, ok bool) {

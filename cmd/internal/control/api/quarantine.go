@@ -1,6 +1,10 @@
 package api
 
-import "time"
+import (
+	"time"
+
+	"github.com/weirmail/weir/quarantine/mailbox"
+)
 
 // ItemQuery says which items to list. All conditions that are given have to be
 // met; text is compared without regard to case.
@@ -14,7 +18,10 @@ type ItemQuery struct {
 	Hash      string    `query:"hash" doc:"SHA-256 of a part or of the whole message, or its first eight digits or more"`
 	Subject   string    `query:"subject" doc:"words that all stand in the subject"`
 	State     string    `query:"state" enum:"held releasing uncertain released refused deleted expired all" doc:"without it: what is not released, deleted or expired"`
-	Direction string    `query:"direction" enum:"inbound outbound internal"`
+	Direction string    `query:"direction" enum:"inbound outbound internal" doc:"of those that were held"`
+	Kind      string    `query:"kind" enum:"held pulled" doc:"held: diverted on the way; pulled: taken out of a mailbox"`
+	Incident  string    `query:"incident" doc:"pulled for the incident whose ID begins so"`
+	Mailbox   string    `query:"mailbox" doc:"pulled out of the mailbox with this login"`
 	Before    string    `query:"before" doc:"only items older than the one with this ID: next of the page before"`
 	Limit     int       `query:"limit" min:"1" max:"1000" doc:"at most so many; 100 without it"`
 }
@@ -34,11 +41,13 @@ type ItemID struct {
 // Item is a message in quarantine.
 type Item struct {
 	ID         string          `json:"id"`
+	Kind       string          `json:"kind" enum:"held pulled" doc:"held: diverted on its way; pulled: taken out of a mailbox"`
+	Pulled     *ItemOrigin     `json:"pulled,omitempty" doc:"of what was taken out of a mailbox"`
 	State      string          `json:"state" enum:"held releasing uncertain released refused deleted expired" doc:"what most needs a person among its recipients"`
 	Held       time.Time       `json:"held"`
 	Received   time.Time       `json:"received" doc:"by the MTA"`
 	Rule       string          `json:"rule" doc:"that held it"`
-	Direction  string          `json:"direction" enum:"inbound outbound internal"`
+	Direction  string          `json:"direction,omitempty" enum:"inbound outbound internal" doc:"absent of what was pulled"`
 	Sender     string          `json:"sender" doc:"of the envelope; <> is the null sender"`
 	HeaderFrom string          `json:"header_from" doc:"the From field, decoded"`
 	Subject    string          `json:"subject"`
@@ -60,6 +69,15 @@ type Item struct {
 	Erased     bool            `json:"erased,omitempty" doc:"what was known of it was wiped"`
 }
 
+// ItemOrigin says which mailbox an item was pulled out of.
+type ItemOrigin struct {
+	Incident string       `json:"incident" doc:"ID"`
+	Delivery string       `json:"delivery" doc:"ID"`
+	Mailbox  string       `json:"mailbox" doc:"login of its owner"`
+	Copy     mailbox.Copy `json:"copy" doc:"as it stood there"`
+	Reason   string       `json:"reason,omitempty"`
+}
+
 // ItemRecipient is one held copy.
 type ItemRecipient struct {
 	Address string    `json:"address"`
@@ -67,7 +85,7 @@ type ItemRecipient struct {
 	Rule    string    `json:"rule" doc:"that held this copy"`
 	Silent  bool      `json:"silent,omitempty" doc:"nobody is told of it"`
 	At      time.Time `json:"at,omitzero" doc:"of the last change"`
-	Detail  string    `json:"detail,omitempty" doc:"what the re-injection listener said"`
+	Detail  string    `json:"detail,omitempty" doc:"what the re-injection listener said; of what goes back into a mailbox, where it stands or why it does not"`
 }
 
 // Reason is one link from a verdict back to what caused it.
@@ -116,7 +134,9 @@ type Link struct {
 	Place    string `json:"place"`
 }
 
-// Release asks for copies of an item to be delivered after all.
+// Release asks for copies of an item to be delivered after all. What was pulled
+// goes back into its mailbox, which takes a moment: the answer says that it is on
+// its way.
 type Release struct {
 	ID         string   `path:"id" json:"-" doc:"the item's ID, or a beginning of it that no other has"`
 	Recipients []string `json:"recipients,omitempty" doc:"addresses among the item's; none: all that are held"`

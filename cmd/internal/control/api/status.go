@@ -74,9 +74,10 @@ type Trouble struct {
 
 // Caller is who connected.
 type Caller struct {
-	Actor string `json:"actor" doc:"as the ledger records it: unix:UID"`
-	Name  string `json:"name,omitempty" doc:"of the user, where it has one"`
-	Role  Role   `json:"role"`
+	Actor  string `json:"actor" doc:"as the ledger records it: unix:UID, or cert:NAME"`
+	Name   string `json:"name,omitempty" doc:"of the user, where it has one"`
+	Role   Role   `json:"role"`
+	Puller bool   `json:"puller,omitempty" doc:"the role puller besides"`
 }
 
 // Reloaded says what a reload found. What was refused keeps its last good version.

@@ -13,23 +13,18 @@ import (
 	"hash"
 	"io"
 	"io/fs"
-	"net"
 	"net/http"
 	"os/user"
 	"strconv"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/weirmail/weir/cmd/internal/control/api"
 )
 
-// Bounds on talking to the daemon.
-const (
-	dialWait  = 5 * time.Second
-	maxAnswer = 256 << 20 // bytes of a JSON document
-)
+// maxAnswer bounds a JSON document, in bytes.
+const maxAnswer = 256 << 20
 
 // Client asks the daemon behind a socket. Its methods may be called by many
 // goroutines. Their errors are an *api.Error as the daemon told it, an
@@ -42,22 +37,7 @@ type Client struct {
 
 // New makes a client for the unix socket at a path. It does not connect yet.
 func New(socket string) *Client {
-	c := &Client{socket: socket, operations: map[string]api.Operation{}}
-	for _, o := range api.Operations() {
-		c.operations[o.Name] = o
-	}
-	dialer := net.Dialer{Timeout: dialWait}
-	c.http = &http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			conn, err := dialer.DialContext(ctx, "unix", socket)
-			if err != nil && ctx.Err() == nil {
-				err = &UnreachableError{Socket: socket, Err: err}
-			}
-			return conn, err
-		},
-		MaxIdleConnsPerHost: 1,
-	}}
-	return c
+	return newClient(socket, "unix", nil)
 }
 
 // Close ends connections that are idle.
@@ -66,6 +46,7 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 // UnreachableError says that nobody answers at the socket.
 type UnreachableError struct {
 	Socket string
+	Remote bool // Socket is an address of another host
 	Err    error
 }
 
@@ -87,6 +68,8 @@ func reason(err error) string {
 
 func (e *UnreachableError) cure() string {
 	switch {
+	case e.Remote:
+		return "is it running there, is control.remote_listen of its configuration this address, and does each side trust the other's certificate?"
 	case errors.Is(e.Err, fs.ErrNotExist):
 		return "is it running (systemctl status weir), and is control.listen of its configuration this socket?"
 	case errors.Is(e.Err, syscall.ECONNREFUSED):
@@ -126,6 +109,28 @@ func (c *Client) send(ctx context.Context, name string, input any) (*http.Respon
 	if body != nil {
 		r.Header.Set("Content-Type", "application/json")
 	}
+	return c.do(name, r)
+}
+
+// sendBody sends the request for an operation that takes a body of its own; the
+// body may be read again.
+func (c *Client) sendBody(ctx context.Context, name string, input any, media string, size int64, body func() io.Reader) (*http.Response, error) {
+	op := c.operations[name]
+	target, _, err := op.Encode(input)
+	if err != nil {
+		return nil, err
+	}
+	r, err := http.NewRequestWithContext(ctx, op.Method, "http://weir"+target, body())
+	if err != nil {
+		return nil, err
+	}
+	r.ContentLength = size
+	r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(body()), nil }
+	r.Header.Set("Content-Type", media)
+	return c.do(name, r)
+}
+
+func (c *Client) do(name string, r *http.Request) (*http.Response, error) {
 	answer, err := c.http.Do(r)
 	if err != nil {
 		return nil, c.failed(name, err)

@@ -37,6 +37,8 @@ import (
 	"github.com/weirmail/weir/intel/store"
 	"github.com/weirmail/weir/quarantine"
 	"github.com/weirmail/weir/quarantine/blob"
+	"github.com/weirmail/weir/quarantine/delivery"
+	"github.com/weirmail/weir/quarantine/incident"
 	"github.com/weirmail/weir/quarantine/reinject"
 )
 
@@ -54,12 +56,14 @@ type House struct {
 	Judge      *filter.Judge
 	Quarantine *quarantine.Quarantine
 	Filter     *filter.Filter
+	Desk       *incident.Desk
 
 	t        testing.TB
 	matcher  *match.Matcher
 	received atomic.Int64 // messages
 
 	mu     sync.Mutex
+	limits control.Limits
 	closed bool // as if the stores were not open
 	backup func(ctx context.Context, w io.Writer) error
 	report store.ListReport
@@ -78,6 +82,7 @@ func New(t testing.TB, access control.Access) *House {
 	h := &House{Dir: dir, Socket: filepath.Join(dir, "c.sock"), t: t}
 	h.must(os.Chmod(dir, 0o755)) // others may connect
 	h.folder("lists/block")
+	h.limits.ListsDir = h.path("lists")
 	h.open()
 	h.serve(access)
 	return h
@@ -107,8 +112,10 @@ func (h *House) open() {
 	h.t.Cleanup(func() { _ = views.Close() })
 	view, err := quarantine.NewView(views)
 	h.must(err)
+	cases, err := incident.NewView(views)
+	h.must(err)
 	h.Ledger, err = ledger.Open(ledger.Options{FS: fsys, Dir: h.path("ledger"), Index: views, Node: h.Identity.Node(), Key: h.Identity.Key("ledger"),
-		NewID: h.Identity.NewID, Views: []ledger.View{view}})
+		NewID: h.Identity.NewID, Views: []ledger.View{view, cases}})
 	h.must(err)
 	h.t.Cleanup(func() { _ = h.Ledger.Close() })
 
@@ -126,6 +133,32 @@ func (h *House) open() {
 	h.t.Cleanup(h.Store.Close)
 
 	h.build(view)
+	h.Desk, err = incident.New(incident.Options{
+		Ledger: h.Ledger, View: cases, Journal: h.Journal, Tracker: tracker{}, Items: h.Quarantine, Identity: h.Identity,
+		Settings: incident.Settings{CapIncident: CapIncident, Mailbox: func(address string) (string, bool) { return address, !strings.HasSuffix(address, "@elsewhere.example") }},
+	})
+	h.must(err)
+	h.background(func(ctx context.Context) { _ = h.Desk.Run(ctx) })
+}
+
+// CapIncident is how many deliveries of an incident somebody may approve who has
+// opened it.
+const CapIncident = 5
+
+// tracker knows that every copy went to the mailbox whose login is the address,
+// but for those at elsewhere.example, which left.
+type tracker struct{}
+
+// Of implements incident.Tracker.
+func (tracker) Of(_ context.Context, e *journal.Entry) (all []delivery.Delivery, _ error) {
+	for _, to := range e.To {
+		d := delivery.Delivery{Recipient: to, Address: to, Status: delivery.Mailbox, Mailbox: to, Folder: "INBOX", QueueID: e.QueueID, Time: e.Time, Known: delivery.BySession}
+		if strings.HasSuffix(to, "@elsewhere.example") {
+			d.Status, d.Mailbox, d.Folder, d.Relay, d.Known = delivery.Relayed, "", "", "mx.elsewhere.example", delivery.ByQueueID
+		}
+		all = append(all, d)
+	}
+	return all, nil
 }
 
 func (h *House) build(view *quarantine.View) {
@@ -162,6 +195,11 @@ func (h *House) serve(access control.Access) {
 	var err error
 	h.Server, err = control.New(control.Options{
 		Stores: h.stores, Access: access,
+		Limits: func() control.Limits {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			return h.limits
+		},
 		Status: func() api.Status {
 			return api.Status{Version: "test", Node: h.Identity.Node(), State: "ready", Mode: "enforce", Now: time.Now().UTC(), Started: time.Now().UTC(), Policy: policy.DefaultName}
 		},
@@ -213,7 +251,16 @@ func (h *House) stores() *control.Stores {
 	if h.closed {
 		return nil
 	}
-	return &control.Stores{Quarantine: h.Quarantine, Ledger: h.Ledger, Journal: h.Journal, Lists: h.Store, Matcher: h.matcher, Judge: h.Judge, Identity: h.Identity}
+	return &control.Stores{Quarantine: h.Quarantine, Ledger: h.Ledger, Journal: h.Journal, Lists: h.Store, Matcher: h.matcher, Judge: h.Judge, Identity: h.Identity, Incidents: h.Desk, Deliveries: tracker{}}
+}
+
+// SetLimits makes other limits hold; those that are zero are the server's own, but
+// lists stay where they are.
+func (h *House) SetLimits(l control.Limits) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	l.ListsDir = h.path("lists")
+	h.limits = l
 }
 
 // SetBackup says what the operation writes from now on; an error ends it.
