@@ -69,6 +69,8 @@ type options struct {
 	aliases   map[string]string
 	postfix   func(*lab.PostfixOptions)
 	sieve     map[string]string
+	users     []string // who has a mailbox; empty: users()
+	dovecot   string   // further dovecot.conf
 	sendmail  bool
 	dkim      string // a domain that outbound releases are signed for
 	noStart   bool
@@ -82,6 +84,8 @@ type site struct {
 	dir     string
 	config  string
 	weir    *lab.Program
+	sidecar *lab.Program
+	probe   string // a user whose mailbox is there
 	boxes   *lab.Dovecot
 	postfix *lab.Postfix
 	sendm   *lab.Sendmail
@@ -116,7 +120,15 @@ func newSite(t *testing.T, o options) *site {
 		}
 	})
 	var err error
-	s.boxes, err = s.lab.Dovecot(lab.DovecotOptions{Users: users(), Sieve: o.sieve})
+	if len(o.users) == 0 {
+		o.users = users()
+	}
+	if o.dovecot != "" {
+		s.must(os.WriteFile(filepath.Join(s.lab.Dir(), "master-users"), []byte("sidecar:{PLAIN}"+masterSecret+"\n"), 0o644))
+		o.dovecot = fmt.Sprintf(o.dovecot, s.lab.Dir())
+	}
+	s.probe = o.users[0]
+	s.boxes, err = s.lab.Dovecot(lab.DovecotOptions{Users: o.users, Sieve: o.sieve, Config: o.dovecot})
 	s.must(err)
 	s.outside, err = smtptest.NewSink(smtptest.SinkOptions{Addr: s.freeAddr()})
 	s.must(err)
