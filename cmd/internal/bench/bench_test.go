@@ -23,10 +23,10 @@ func TestMain(m *testing.M) {
 }
 
 func TestASmokeRunMeasuresEverything(t *testing.T) {
-	lab.Require(t, lab.NeedPostfix, lab.NeedRspamd)
+	lab.Require(t, lab.NeedPostfix, lab.NeedDovecot, lab.NeedRspamd)
 	file := filepath.Join(t.TempDir(), "report.json")
 	var out strings.Builder
-	r, err := run(t.Context(), []string{"--quick", "--only", "milter,postfix,attachment", "--json", file}, &out)
+	r, err := run(t.Context(), []string{"--quick", "--only", "milter,postfix,attachment,journal,pull,reaction", "--json", file}, &out)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,8 +41,8 @@ func TestASmokeRunMeasuresEverything(t *testing.T) {
 	if err := json.Unmarshal(data, &read); err != nil {
 		t.Fatal(err)
 	}
-	if len(read.Tables) != 4 || len(read.Targets) != 5 {
-		t.Errorf("%d tables and %d targets, want 4 and 5", len(read.Tables), len(read.Targets))
+	if len(read.Tables) != 6 || len(read.Targets) != 10 {
+		t.Errorf("%d tables and %d targets, want 6 and 10", len(read.Tables), len(read.Targets))
 	}
 	for _, table := range read.Tables {
 		for _, row := range table.Rows {

@@ -1,7 +1,7 @@
 // Command bench measures what Weir costs, beside what it is measured against, in
 // one run on one machine:
 //
-//	go run ./cmd/internal/bench [--quick] [--only NAME] [--json FILE]
+//	go run ./cmd/internal/bench [--quick] [--only NAME] [--entries N] [--json FILE]
 //
 // Its parts, by the names that --only takes, several with commas between:
 //
@@ -10,6 +10,11 @@
 //   - postfix: the rate at which a Postfix takes mail without a milter, with the
 //     accept-everything milter and with the daemon;
 //   - attachment: parsing a 1 MB attachment against digests and base64 alone;
+//   - journal: a journal of --entries entries: rate, lag of the index, bytes, lookups;
+//   - pull: messages taken out of the mailboxes of a Dovecot: by daemon and sidecar,
+//     by a bare IMAP client, by doveadm;
+//   - reaction: the time from saving a list file until the last of 100 mailboxes is
+//     clean;
 //   - go: the Go benchmarks of the packages that a message passes.
 //
 // Contestants take turns in several rounds; figures are medians over the rounds,
@@ -20,7 +25,7 @@
 // does not count the generator.
 //
 // The exit status is 1 when anything could not be measured or a target was missed.
-// It needs root, Postfix and rspamd (go run ./cmd/internal/lab/install -rspamd).
+// It needs root, Postfix, Dovecot and rspamd (go run ./cmd/internal/lab/install -rspamd).
 package main
 
 import (
@@ -63,17 +68,19 @@ func main() {
 
 // bench is one run.
 type bench struct {
-	quick   bool
-	program string   // of the daemon
-	lab     *lab.Lab // of the part that is measured
-	known   knownBad
-	out     io.Writer
-	report  *report
+	quick          bool
+	entries        int      // of the journal
+	messages, runs int      // of the reaction part
+	program        string   // of the daemon
+	lab            *lab.Lab // of the part that is measured
+	known          knownBad
+	out            io.Writer
+	report         *report
 }
 
 // parts are what can be measured, in the order in which it is.
 func parts() []part {
-	return []part{{"milter", (*bench).milter}, {"postfix", (*bench).postfix}, {"attachment", (*bench).attachment}, {"go", (*bench).goBenchmarks}}
+	return []part{{"milter", (*bench).milter}, {"postfix", (*bench).postfix}, {"attachment", (*bench).attachment}, {"journal", (*bench).journal}, {"pull", (*bench).pull}, {"reaction", (*bench).reaction}, {"go", (*bench).goBenchmarks}}
 }
 
 type part struct {
@@ -86,7 +93,10 @@ type part struct {
 func run(ctx context.Context, args []string, out io.Writer) (*report, error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	quick := flags.Bool("quick", false, "a smoke run of a few seconds: everything runs, no figure means anything, no target is judged")
-	only := flags.String("only", "", "the parts to run, with commas between: milter, postfix, attachment, go")
+	only := flags.String("only", "", "the parts to run, with commas between: milter, postfix, attachment, journal, pull, reaction, go")
+	entries := flags.Int("entries", 10_000_000, "entries of the journal part: ten million take some ten minutes and 25 GB under the folder for temporary files")
+	messages := flags.Int("messages", fullMessages, "messages in each mailbox of the reaction part: half a million files with 5000")
+	runs := flags.Int("runs", fullRuns, "runs of the reaction part")
 	file := flags.String("json", "", "the file that the report is written to as JSON")
 	program := flags.String("weir", "", "the daemon's program; built from ./cmd/weir if it is not given")
 	if err := flags.Parse(args); err != nil {
@@ -96,10 +106,16 @@ func run(ctx context.Context, args []string, out io.Writer) (*report, error) {
 	if err != nil {
 		return nil, err
 	}
-	if missing := lab.Missing(lab.NeedPostfix, lab.NeedRspamd); len(missing) > 0 {
+	if *entries < 1 {
+		return nil, errors.New("--entries has to be at least 1")
+	}
+	if *messages < 10 || *runs < 1 {
+		return nil, errors.New("--messages has to be at least 10, one for each folder, and --runs at least 1")
+	}
+	if missing := lab.Missing(lab.NeedPostfix, lab.NeedDovecot, lab.NeedRspamd); len(missing) > 0 {
 		return nil, fmt.Errorf("needs %s: run go run ./cmd/internal/lab/install -rspamd", strings.Join(missing, ", "))
 	}
-	b := &bench{quick: *quick, known: knownBad{10_000}, out: out, report: &report{Began: time.Now(), Quick: *quick}}
+	b := &bench{quick: *quick, entries: *entries, messages: *messages, runs: *runs, known: knownBad{10_000}, out: out, report: &report{Began: time.Now(), Quick: *quick}}
 	dir, err := os.MkdirTemp("", "weirbench")
 	if err != nil {
 		return nil, err

@@ -128,7 +128,7 @@ func (t *table) String() string {
 			fmt.Fprintf(&b, "  %-15s NOT MEASURED: %s\n", r.Name, r.Error)
 			continue
 		}
-		fmt.Fprintf(&b, "  %-15s %10.0f %8.2f %8.2f %15.1f %15s %7.0f %7.0f %9d\n", r.Name, r.Rate.Median, r.P50.Median, r.P99.Median,
+		fmt.Fprintf(&b, "  %-15s %10.0f %8s %8s %15.1f %15s %7.0f %7.0f %9d\n", r.Name, r.Rate.Median, figure(r.P50), figure(r.P99),
 			r.CPU.Median, fmt.Sprintf("%.1f–%.1f", r.CPU.Min, r.CPU.Max), float64(r.Resident)/1e6, float64(r.Anonymous)/1e6, r.Messages)
 	}
 	for _, r := range t.Rows {
@@ -138,6 +138,14 @@ func (t *table) String() string {
 		fmt.Fprintf(&b, "  %s\n", n)
 	}
 	return b.String()
+}
+
+// figure gives a median, or nothing where nothing was measured.
+func figure(s spread) string {
+	if s == (spread{}) {
+		return ""
+	}
+	return fmt.Sprintf("%.2f", s.Median)
 }
 
 // summary says which targets were met and what was not measured.
