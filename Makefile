@@ -14,26 +14,37 @@ FUZZTIME ?= 10s
 build:
 	$(GO) build -o bin/weir ./cmd/weir
 
-# A daemon on sample lists, in a folder of its own. It ends with Ctrl-C.
+# A daemon on sample lists, and a sidecar for the mailboxes beside them, in a folder
+# of their own. They end with Ctrl-C.
 run: build
-	@test -e $(SITE)/weir.toml || { mkdir -p $(SITE) && cp -r testdata/site/. $(SITE)/; }
+	@$(GO) run ./cmd/internal/demo --prepare $(SITE)
 	@echo
 	@echo "Weir starts in $(SITE)/: its configuration is $(SITE)/weir.toml, its lists are in $(SITE)/lists/."
-	@echo "Send it a message from another terminal, and look at what became of it:"
+	@echo "Send it messages from another terminal, and look at what became of them:"
 	@echo
 	@echo "    make send MESSAGE=testdata/messages/phish.eml"
 	@echo "    bin/weir --config $(SITE)/weir.toml quarantine list"
+	@echo "    make send MESSAGE=testdata/later.eml"
+	@echo "    find $(SITE)/mail -type f"
 	@echo
-	@echo "Edit $(SITE)/lists/block/sample.txt and send again: an edit counts at once."
+	@echo "The second one lies in a mailbox. An edit of a list counts at once, for it too:"
 	@echo
-	@exec bin/weir serve --config $(SITE)/weir.toml
+	@echo "    echo 'files.nordwind.example' >> $(SITE)/lists/block/sample.txt"
+	@echo "    find $(SITE)/mail -type f"
+	@echo "    bin/weir --config $(SITE)/weir.toml incident list"
+	@echo
+	@bin/weir pull --config $(SITE)/pull.toml 2>> $(SITE)/pull.log & pull=$$!; \
+	trap 'kill $$pull 2>/dev/null; wait $$pull' EXIT; trap : INT TERM; \
+	bin/weir serve --config $(SITE)/weir.toml
 
-# Hands a message to the daemon of "make run", as a mail server does.
+# Hands a message to the daemon of "make run", as a mail server does, and delivers
+# it if it may.
 send:
 	@test -n "$(MESSAGE)" || { echo "say which: make send MESSAGE=testdata/messages/phish.eml"; exit 2; }
 	@$(GO) run ./cmd/internal/demo --site $(SITE) "$(MESSAGE)"
 
-# What Weir does, in one screen: messages, verdicts, the quarantine, a release.
+# What Weir does, in a story: messages, verdicts, the quarantine, a release; and
+# mail that is pulled out of mailboxes and put back.
 demo: build
 	@$(GO) run ./cmd/internal/demo --weir bin/weir
 
