@@ -53,18 +53,7 @@ func NewView(db *kv.DB) (*View, error) {
 func (v *View) Name() string { return viewName }
 
 // Applied implements ledger.View.
-func (v *View) Applied() (ledger.Cursor, error) {
-	s, err := v.db.Snapshot()
-	if err != nil {
-		return ledger.Cursor{}, err
-	}
-	defer s.Release()
-	raw, err := s.Applied(viewName)
-	if err != nil {
-		return ledger.Cursor{}, err
-	}
-	return ledger.CursorFromBytes(raw)
-}
+func (v *View) Applied() (ledger.Cursor, error) { return ledger.AppliedIn(v.db, viewName) }
 
 // Rebuild implements ledger.View.
 func (v *View) Rebuild(ctx context.Context) error {

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/weirmail/weir/intel/kv"
 )
 
 // View is derived from the ledger's events and can be built again from them at
@@ -27,6 +29,21 @@ type View interface {
 	Apply(ctx context.Context, events []Event, upTo Cursor) error
 	// Rebuild empties the view, because its cursor is not of this ledger.
 	Rebuild(ctx context.Context) error
+}
+
+// AppliedIn gives the cursor that a view last kept in its database under its
+// name, for Applied. Errors are the database's, or satisfy ErrCursor.
+func AppliedIn(db *kv.DB, name string) (Cursor, error) {
+	s, err := db.Snapshot()
+	if err != nil {
+		return Cursor{}, err
+	}
+	defer s.Release()
+	raw, err := s.Applied(name)
+	if err != nil {
+		return Cursor{}, err
+	}
+	return CursorFromBytes(raw)
 }
 
 // Bounds on what one Apply is given.
