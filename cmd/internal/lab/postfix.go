@@ -187,6 +187,8 @@ func (p *Postfix) setUp(o PostfixOptions) error {
 	return errors.Join(
 		write(filepath.Join(p.ConfigDir(), "main.cf"), main),
 		write(filepath.Join(p.ConfigDir(), "master.cf"), master),
+		// Postfix answers before postlogd has made the file.
+		write(p.LogPath(), ""),
 	)
 }
 
