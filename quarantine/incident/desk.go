@@ -118,8 +118,9 @@ type Desk struct {
 	lives    map[string]map[string]*live // by incident and delivery
 	queue    queue
 	follows  follows
-	wake     chan struct{} // closed and made anew when there may be work
-	poke     chan struct{} // tells Run that there is something to follow
+	sidecars map[string]*presence // by actor
+	wake     chan struct{}        // closed and made anew when there may be work
+	poke     chan struct{}        // tells Run that there is something to follow
 }
 
 // New checks the options.
@@ -138,7 +139,7 @@ func New(o Options) (*Desk, error) {
 	}
 	d := &Desk{
 		o: o, seed: maphash.MakeSeed(), lives: map[string]map[string]*live{},
-		queue: newQueue(), follows: newFollows(), wake: make(chan struct{}), poke: make(chan struct{}, 1),
+		queue: newQueue(), follows: newFollows(), sidecars: map[string]*presence{}, wake: make(chan struct{}), poke: make(chan struct{}, 1),
 	}
 	if err := d.SetSettings(o.Settings); err != nil {
 		return nil, err

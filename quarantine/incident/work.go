@@ -46,6 +46,7 @@ func (d *Desk) Lease(ctx context.Context, r Request) ([]job.Lease, error) {
 	if err := d.ready(ctx); err != nil {
 		return nil, err
 	}
+	defer d.hear(r.Actor)()
 	end := time.NewTimer(r.Wait)
 	defer end.Stop()
 	for {
@@ -197,6 +198,7 @@ func (d *Desk) Renew(ctx context.Context, actor string, leases []string) (lost [
 	if err := d.ready(ctx); err != nil {
 		return nil, err
 	}
+	defer d.hear(actor)()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := d.now()

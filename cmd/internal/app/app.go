@@ -172,7 +172,7 @@ func (a *App) run(ctx context.Context, rules *rules, seen string) {
 	workers.Go(func() { h.hunt.Run(ctx) })
 	workers.Go(func() { _ = h.desk.Run(ctx) }) // the context has ended
 	workers.Go(func() { a.logHead(ctx, h) })
-	workers.Go(func() { a.watchSpace(ctx) })
+	workers.Go(func() { a.keepWatch(ctx) })
 	a.reload(ctx, h, seen)
 	workers.Wait()
 	a.mu.Lock()

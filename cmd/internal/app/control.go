@@ -134,6 +134,7 @@ func (a *App) status() api.Status {
 		j := h.journal.Status()
 		s.Journal.Bytes, s.Journal.Oldest, s.Journal.IndexLag = j.Bytes, j.Oldest, int64(j.Last)-int64(j.Indexed)
 		s.Deliveries = control.DeliveryStatus(h.deliveries.State())
+		s.Incidents, s.Hunt = control.IncidentsStatus(h.desk.Status()), control.HuntStatus(h.hunt.Status())
 	case a.health.is():
 		s.State = "stopping"
 	}

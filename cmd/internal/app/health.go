@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/weirmail/weir/quarantine/incident"
 )
 
 // health knows what is wrong at the moment.
@@ -73,17 +75,18 @@ func (h *health) list() []Problem {
 	return all
 }
 
-// spaceEvery is how often free space is looked at.
-const spaceEvery = 5 * time.Second
+// watchEvery is how often is looked at what can go wrong by itself.
+const watchEvery = 5 * time.Second
 
-// watchSpace says when the disk gets too full, before and while mail is refused
-// for it.
-func (a *App) watchSpace(ctx context.Context) {
-	ticker := time.NewTicker(spaceEvery)
+// keepWatch says when the disk gets too full, before and while mail is refused
+// for it, and when what is to be pulled is left lying.
+func (a *App) keepWatch(ctx context.Context) {
+	ticker := time.NewTicker(watchEvery)
 	defer ticker.Stop()
 	for {
 		a.lookAtSpace()
 		a.watchBounds()
+		a.watchPulls()
 		select {
 		case <-ctx.Done():
 			return
@@ -124,6 +127,42 @@ func (a *App) watchBounds() {
 	stored, _ := h.blobs.Usage()
 	bound("quarantine", stored, int64(cfg.Quarantine.MaxSize), "when quarantine.max_size is reached, mail that should be held gets 451")
 	bound("journal", h.journal.Status().Bytes, int64(cfg.Journal.MaxSize), "when journal.max_size is reached inside journal.lookback, mail gets the answer of policy.on_error")
+}
+
+// pullPatience is how long mail that is to be pulled may wait for a sidecar
+// before somebody has to look.
+const pullPatience = time.Minute
+
+// watchPulls says when what the lists newly know is not looked up, and when nobody
+// takes out of the mailboxes what was found.
+func (a *App) watchPulls() {
+	h := a.rooms()
+	if h == nil {
+		return
+	}
+	if problem := h.hunt.Status().Problem; problem != nil {
+		a.trouble("hunt", fmt.Sprintf("what the lists newly know is not found in the journal; it is tried again: %v", problem))
+	} else {
+		a.relief("hunt")
+	}
+	if lying := leftLying(h.desk.Status(), h.identity.Now()); lying != "" {
+		a.trouble("pull", lying)
+	} else {
+		a.relief("pull")
+	}
+}
+
+// leftLying tells of mail that nobody comes for; empty: there is none.
+func leftLying(s incident.Status, now time.Time) string {
+	heard := s.Heard()
+	if s.Oldest.IsZero() || now.Sub(s.Oldest) < pullPatience || now.Sub(heard) < pullPatience {
+		return ""
+	}
+	since := "the daemon started"
+	if !heard.IsZero() {
+		since = heard.UTC().Format(time.RFC3339)
+	}
+	return "mail waits to be taken out of mailboxes, and no sidecar has asked for work since " + since + ": start weir pull, and see its log"
 }
 
 func (a *App) trouble(what, text string) {

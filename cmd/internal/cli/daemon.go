@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -109,6 +110,9 @@ func (a *app) printStatus(s *api.Status) {
 		[2]string{"quarantine", of(s.Quarantine.Bytes, s.Quarantine.MaxBytes)},
 		[2]string{"journal", journal},
 		[2]string{"deliveries", deliveries(&s.Deliveries)},
+		[2]string{"incidents", unfinished(&s.Incidents)},
+		[2]string{"sidecars", sidecars(&s.Incidents)},
+		[2]string{"hunt", hunted(&s.Hunt, s.Lists.Generation)},
 		[2]string{"disk", size(s.Disk.FreeBytes) + " free, at least " + size(s.Disk.MinFree)},
 		[2]string{"head", s.LedgerHead},
 		[2]string{"you", you},
@@ -116,6 +120,50 @@ func (a *app) printStatus(s *api.Status) {
 	for _, t := range s.Trouble {
 		a.printf("\n%s %s\n", a.screen.Bad(term.Line(t.What)), term.Line(t.Text+" (since "+when(t.Since)+")"))
 	}
+}
+
+// unfinished sums up what is still to come over all incidents.
+func unfinished(s *api.IncidentsStatus) string {
+	if s.Unfinished == 0 {
+		return "nothing is to come of any"
+	}
+	text := fmt.Sprintf("%s not finished: %s", count(s.Unfinished, "is", "are"), count(s.Ready+s.Pausing+s.Leased, "job", "jobs"))
+	if s.Leased > 0 {
+		text += fmt.Sprintf(", %d under way", s.Leased)
+	}
+	if s.Pausing > 0 {
+		text += fmt.Sprintf(", %d tried again later", s.Pausing)
+	}
+	if s.Waiting > 0 {
+		text += fmt.Sprintf("; %s for a person (weir incident list)", count(s.Waiting, "copy waits", "copies wait"))
+	}
+	if s.Following > 0 {
+		text += fmt.Sprintf("; %s not there yet, as the log has it", count(s.Following, "copy is", "copies are"))
+	}
+	return text
+}
+
+// sidecars says who works in the mailboxes.
+func sidecars(s *api.IncidentsStatus) string {
+	if len(s.Sidecars) == 0 {
+		return "none has asked for work since the daemon started (weir pull)"
+	}
+	var all []string
+	for _, c := range s.Sidecars {
+		all = append(all, fmt.Sprintf("%s, heard of %s, with %s", cmp.Or(c.Name, c.Actor), when(c.Heard), count(c.Leases, "job", "jobs")))
+	}
+	return strings.Join(all, "; ")
+}
+
+// hunted says how far the journal was searched.
+func hunted(s *api.HuntStatus, generation uint64) string {
+	switch {
+	case s.Problem != "":
+		return "failed, and is tried again: " + s.Problem
+	case s.Generation < generation:
+		return fmt.Sprintf("at work on generation %d", generation)
+	}
+	return fmt.Sprintf("the journal was searched for all of generation %d", s.Generation)
 }
 
 func (a *app) reload() *cobra.Command {

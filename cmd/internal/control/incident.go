@@ -10,6 +10,7 @@ import (
 	"github.com/weirmail/weir/intel"
 	"github.com/weirmail/weir/intel/ident"
 	"github.com/weirmail/weir/quarantine/blob"
+	"github.com/weirmail/weir/quarantine/hunt"
 	"github.com/weirmail/weir/quarantine/incident"
 	"github.com/weirmail/weir/quarantine/job"
 	"github.com/weirmail/weir/quarantine/mailbox"
@@ -40,6 +41,28 @@ type Incidents interface {
 
 // anyState is what a listing of incidents asks for that wants closed ones too.
 const anyState = "all"
+
+// IncidentsStatus gives what is still to come, as the socket tells it.
+func IncidentsStatus(s incident.Status) api.IncidentsStatus {
+	told := api.IncidentsStatus{
+		Unfinished: s.Incidents, Waiting: s.Waiting, Following: s.Following, Ready: s.Ready, Pausing: s.Pausing, Leased: s.Leased,
+		Oldest: s.Oldest, Sidecars: []api.Sidecar{},
+	}
+	who := names{}
+	for _, c := range s.Sidecars {
+		told.Sidecars = append(told.Sidecars, api.Sidecar{Actor: c.Actor, Name: who.of(c.Actor), Heard: c.Heard, Leases: c.Leases})
+	}
+	return told
+}
+
+// HuntStatus gives how far the journal was searched, as the socket tells it.
+func HuntStatus(s hunt.Status) api.HuntStatus {
+	told := api.HuntStatus{Generation: s.Hunted, Passes: s.Passes}
+	if s.Problem != nil {
+		told.Problem = s.Problem.Error()
+	}
+	return told
+}
 
 func (s *Server) incidents(ctx context.Context, _ *call, st *Stores, in *api.IncidentQuery) (any, error) {
 	if _, ok := ident.ParseID(strings.ToUpper(in.Before)); in.Before != "" && !ok {

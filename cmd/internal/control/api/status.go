@@ -24,6 +24,8 @@ type Status struct {
 	Quarantine QuarantineStatus `json:"quarantine"`
 	Journal    JournalStatus    `json:"journal"`
 	Deliveries DeliveryStatus   `json:"deliveries"`
+	Incidents  IncidentsStatus  `json:"incidents"`
+	Hunt       HuntStatus       `json:"hunt"`
 	Disk       DiskStatus       `json:"disk"`
 	LedgerHead string           `json:"ledger_head,omitempty" doc:"names the ledger's last record; keep it elsewhere for audit verify"`
 	Trouble    []Trouble        `json:"trouble" doc:"what a person has to look at"`
@@ -57,6 +59,33 @@ type JournalStatus struct {
 	Oldest     time.Time `json:"oldest,omitzero" doc:"of the oldest entry that is kept"`
 	IndexLag   int64     `json:"index_lag" doc:"bytes of the log that searches do not see yet"`
 	IndexError string    `json:"index_error,omitempty" doc:"why the index does not go on"`
+}
+
+// IncidentsStatus says what is still to come over all incidents.
+type IncidentsStatus struct {
+	Unfinished int       `json:"unfinished" doc:"incidents in which something is still to come"`
+	Waiting    int       `json:"waiting" doc:"deliveries that wait for a person"`
+	Following  int       `json:"following" doc:"deliveries of which the delivery logs may still have news"`
+	Ready      int       `json:"ready" doc:"jobs in mailboxes that a sidecar could have"`
+	Pausing    int       `json:"pausing" doc:"jobs that are tried again later"`
+	Leased     int       `json:"leased" doc:"jobs that a sidecar has"`
+	Oldest     time.Time `json:"oldest,omitzero" doc:"since when the first of the ready jobs could have been done"`
+	Sidecars   []Sidecar `json:"sidecars" doc:"that were heard of since the daemon started"`
+}
+
+// Sidecar is a weir pull that asks for work.
+type Sidecar struct {
+	Actor  string    `json:"actor" doc:"unix:UID, or cert:NAME"`
+	Name   string    `json:"name,omitempty" doc:"of the user, where it has one"`
+	Heard  time.Time `json:"heard" doc:"when it asked for work last; now, while it waits for some"`
+	Leases int       `json:"leases" doc:"jobs that it has"`
+}
+
+// HuntStatus says how far the journal was searched for what the lists newly know.
+type HuntStatus struct {
+	Generation uint64 `json:"generation" doc:"of the lists; what came up to it was looked up"`
+	Passes     int    `json:"passes" doc:"that are at work"`
+	Problem    string `json:"problem,omitempty" doc:"why the last try failed; it is tried again"`
 }
 
 // DiskStatus says what is free under state.dir.
