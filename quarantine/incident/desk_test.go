@@ -516,6 +516,26 @@ func TestARestoreIsJudgedByTodaysRules(t *testing.T) {
 	}
 }
 
+func TestWhatWouldBeHeldAgainKeepsNothingElseFromGoingBack(t *testing.T) {
+	s := newSite(t, nil)
+	id := s.opened(bySource())
+	s.extended(id, list, sure(s.entry("a@example.org", "b@example.org", "c@example.org"))...)
+	s.pullAll()
+	s.judge.action, s.judge.only = intel.ActionHold, "b@example.org"
+	var blocked *quarantine.BlockedError
+	n, err := s.Restore(t.Context(), Restore{Incident: id, Actor: bob, Reason: "wanted"})
+	if n != 2 || !errors.As(err, &blocked) || !strings.Contains(err.Error(), "1 of 3 copies stay in quarantine") || !strings.Contains(err.Error(), "b@example.org") {
+		t.Fatal(n, err)
+	}
+	s.pullAll()
+	for address, want := range map[string]Outcome{"a@example.org": Restored, "b@example.org": Pulled, "c@example.org": Restored} {
+		s.is(id, address, want)
+	}
+	if n, err := s.Restore(t.Context(), Restore{Incident: id, Actor: bob, Reason: "wanted"}); n != 0 || !errors.As(err, &blocked) || strings.Contains(err.Error(), "others") {
+		t.Error(n, err)
+	}
+}
+
 func TestTwoCopiesWithTheSameBytesGoBackAsTwo(t *testing.T) {
 	s := newSite(t, nil)
 	id := s.opened(bySource())

@@ -33,7 +33,8 @@ const restoreWorkers = 4
 // what is on its way or back is passed over, and so is what was deleted from
 // quarantine, unless it is named. Errors satisfy ErrNotFound, ErrReason,
 // ErrNothing, ErrBusy, quarantine.ErrGone or *quarantine.BlockedError, among
-// others; some may be on their way then.
+// others; some may be on their way then. What today's rules would hold stays, and
+// keeps nothing else from going back: the error says how many.
 func (d *Desk) Restore(ctx context.Context, r Restore) (int, error) {
 	if strings.TrimSpace(r.Reason) == "" {
 		return 0, ErrReason
@@ -122,7 +123,7 @@ func (d *Desk) restorable(ctx context.Context, r *Restore) (chosen []returning, 
 }
 
 // restoreAll sends deliveries on their way, some at the same time, and stops at
-// the first error.
+// the first error but that of a message that would be held again.
 func (d *Desk) restoreAll(ctx context.Context, r *Restore, chosen []returning, closed bool) (int, error) {
 	work := make(chan returning)
 	ctx, stop := context.WithCancelCause(ctx)
@@ -130,12 +131,14 @@ func (d *Desk) restoreAll(ctx context.Context, r *Restore, chosen []returning, c
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	total := 0
+	var held []error
 	for range min(restoreWorkers, len(chosen)) {
 		wg.Go(func() {
 			for one := range work {
-				n, err := d.restoreOne(ctx, r, one, closed)
+				n, stayed, err := d.restoreOne(ctx, r, one, closed)
 				mu.Lock()
 				total += n
+				held = append(held, stayed...)
 				mu.Unlock()
 				if err != nil {
 					stop(err)
@@ -151,13 +154,21 @@ func (d *Desk) restoreAll(ctx context.Context, r *Restore, chosen []returning, c
 	}
 	close(work)
 	wg.Wait()
-	return total, context.Cause(ctx)
+	switch err := context.Cause(ctx); {
+	case err != nil || len(held) == 0:
+		return total, err
+	case total+len(held) == 1:
+		return total, held[0]
+	default:
+		return total, fmt.Errorf("%d of %d copies stay in quarantine, and the others are on their way; the first: %w", len(held), total+len(held), held[0])
+	}
 }
 
-// restoreOne sends the copies of one delivery on their way. The items go first: an
-// end of the daemon in between leaves items that are said to be on their way, and
-// the same command again takes them up.
-func (d *Desk) restoreOne(ctx context.Context, r *Restore, one returning, closed bool) (int, error) {
+// restoreOne sends the copies of one delivery on their way, and gives an error for
+// each that would be held again. The items go first: an end of the daemon in
+// between leaves items that are said to be on their way, and the same command again
+// takes them up.
+func (d *Desk) restoreOne(ctx context.Context, r *Restore, one returning, closed bool) (n int, held []error, err error) {
 	var going []string
 	var failed error
 	for _, item := range one.items {
@@ -166,13 +177,18 @@ func (d *Desk) restoreOne(ctx context.Context, r *Restore, one returning, closed
 			continue
 		}
 		if err != nil {
-			failed = fmt.Errorf("item %s of %s: %w", item, one.rec.Address, err)
+			err = fmt.Errorf("item %s of %s: %w", item, one.rec.Address, err)
+			if _, ok := errors.AsType[*quarantine.BlockedError](err); ok {
+				held = append(held, err)
+				continue
+			}
+			failed = err
 			break
 		}
 		going = append(going, item)
 	}
 	if len(going) == 0 {
-		return 0, failed
+		return 0, held, failed
 	}
 	ctx, cancel := detached(ctx)
 	defer cancel()
@@ -182,7 +198,7 @@ func (d *Desk) restoreOne(ctx context.Context, r *Restore, one returning, closed
 	d.mu.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	err := d.commit(ctx, l, ledger.Command{ID: "restore/" + l.id + "/" + d.o.Identity.NewID(), Actor: r.Actor, Reason: r.Reason},
+	err = d.commit(ctx, l, ledger.Command{ID: "restore/" + l.id + "/" + d.o.Identity.NewID(), Actor: r.Actor, Reason: r.Reason},
 		typeRestoring, restoringData{going})
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -190,7 +206,7 @@ func (d *Desk) restoreOne(ctx context.Context, r *Restore, one returning, closed
 	d.sync(l, d.now())
 	d.rouse()
 	if err != nil {
-		return 0, err
+		return 0, held, err
 	}
-	return len(going), failed
+	return len(going), held, failed
 }

@@ -128,10 +128,17 @@ func told(address string, s delivery.Status) delivery.Delivery {
 	return delivery.Delivery{Recipient: address, Address: address, Status: s, Known: delivery.ByQueueID}
 }
 
-type judge struct{ action intel.Action }
+type judge struct {
+	action intel.Action
+	only   string // the recipient whom it is for; empty: all
+}
 
 func (j *judge) Judge(env *message.Envelope, m *message.Message) (*evidence.Evidence, *verdict.Verdict, error) {
-	return &evidence.Evidence{Envelope: env, Message: m}, &verdict.Verdict{Action: j.action, Rule: "today"}, nil
+	v := &verdict.Verdict{Action: j.action, Rule: "today"}
+	if j.only != "" && !strings.Contains(env.To[0].Raw, j.only) {
+		v.Action = intel.ActionAccept
+	}
+	return &evidence.Evidence{Envelope: env, Message: m}, v, nil
 }
 
 type heapScratch struct{}
