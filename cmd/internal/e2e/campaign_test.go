@@ -271,7 +271,7 @@ func TestACampaignIsPulledFromEveryMailboxAndPutBack(t *testing.T) {
 		t.Skip("some 400 deliveries through Postfix and Dovecot")
 	}
 	t.Parallel()
-	for _, b := range []backend{viaIMAP(), viaMaildir()} {
+	for _, b := range []backend{viaIMAP(), viaDoveadm(), viaMaildir()} {
 		t.Run(b.name, func(t *testing.T) {
 			t.Parallel()
 			c := newCampaign(t)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -40,6 +41,14 @@ func viaIMAP() backend {
 	return backend{name: "imap", store: func(s *site) string {
 		return fmt.Sprintf("type = \"imap\"\naddress = %q\nsecurity = \"plaintext\"\nauth = \"master\"\nmaster = \"sidecar\"\nsecret_file = %q\nprobe = %q\n",
 			s.boxes.IMAPAddr(), filepath.Join(s.dir, "sidecar.secret"), s.probe)
+	}}
+}
+
+func viaDoveadm() backend {
+	return backend{name: "doveadm", store: func(s *site) string {
+		key := s.write("doveadm.key", lab.DoveadmKey+"\n")
+		s.must(errors.Join(os.Chmod(key, 0o600), os.Chown(key, nobody, nobody)))
+		return viaIMAP().store(s) + fmt.Sprintf("doveadm_address = %q\ndoveadm_security = \"plaintext\"\ndoveadm_key_file = %q\n", s.boxes.DoveadmAddr(), key)
 	}}
 }
 
@@ -195,7 +204,7 @@ func (s *site) settled(id string) incident {
 // as it was.
 func TestWhatIsListedLaterIsPulledAndCanBePutBack(t *testing.T) {
 	t.Parallel()
-	for _, b := range []backend{viaIMAP(), viaMaildir()} {
+	for _, b := range []backend{viaIMAP(), viaDoveadm(), viaMaildir()} {
 		t.Run(b.name, func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t, forPulls(options{aliases: map[string]string{"team@lab.test": "alice@lab.test, bob@lab.test"}}))

@@ -25,12 +25,16 @@ type DovecotOptions struct {
 // Password is that of every user of a lab's Dovecot.
 const Password = "lab-password"
 
-// Dovecot is a running Dovecot: LMTP, IMAP and POP3 over Maildir.
+// DoveadmKey is the key of the API of doveadm of a lab's Dovecot.
+const DoveadmKey = "lab-api-key"
+
+// Dovecot is a running Dovecot: LMTP, IMAP and POP3 over Maildir, and the API of
+// doveadm with the two commands that weir pull is said to need.
 type Dovecot struct {
-	lab                    *Lab
-	dir                    string
-	lmtp, imap, pop3, auth string
-	process                *process
+	lab                             *Lab
+	dir                             string
+	lmtp, imap, pop3, auth, doveadm string
+	process                         *process
 }
 
 // Dovecot starts a Dovecot.
@@ -81,6 +85,9 @@ func (d *Dovecot) LMTP() string { return "lmtp:inet:" + d.lmtp }
 // LMTPAddr gives the LMTP listener as "ADDRESS:PORT".
 func (d *Dovecot) LMTPAddr() string { return d.lmtp }
 
+// DoveadmAddr gives the address of doveadm's API, "ADDRESS:PORT".
+func (d *Dovecot) DoveadmAddr() string { return d.doveadm }
+
 // IMAPAddr gives the IMAP listener as "ADDRESS:PORT".
 func (d *Dovecot) IMAPAddr() string { return d.imap }
 
@@ -99,7 +106,7 @@ func (d *Dovecot) LogPath() string { return filepath.Join(d.dir, "dovecot.log") 
 func (d *Dovecot) logs() []string { return []string{filepath.Join(d.dir, "output"), d.LogPath()} }
 
 func (d *Dovecot) setUp(o DovecotOptions) error {
-	for _, addr := range []*string{&d.lmtp, &d.imap, &d.pop3, &d.auth} {
+	for _, addr := range []*string{&d.lmtp, &d.imap, &d.pop3, &d.auth, &d.doveadm} {
 		var err error
 		if *addr, err = d.lab.FreeAddr(); err != nil {
 			return err
@@ -134,7 +141,7 @@ func (d *Dovecot) config(o DovecotOptions) string {
 	}
 	return strings.NewReplacer(
 		"@DIR@", d.dir, "@IP@", d.lab.IP(), "@UID@", fmt.Sprint(mailUID),
-		"@LMTP@", port(d.lmtp), "@IMAP@", port(d.imap), "@POP3@", port(d.pop3), "@AUTH@", port(d.auth),
+		"@LMTP@", port(d.lmtp), "@IMAP@", port(d.imap), "@POP3@", port(d.pop3), "@AUTH@", port(d.auth), "@DOVEADM@", port(d.doveadm), "@KEY@", DoveadmKey,
 	).Replace(dovecotConf) + o.Config
 }
 
@@ -204,6 +211,14 @@ service lmtp {
 service auth {
   inet_listener {
     port = @AUTH@
+  }
+}
+doveadm_api_key = @KEY@
+doveadm_allowed_commands = search,mailbox status
+service doveadm {
+  service_count = 100
+  inet_listener http {
+    port = @DOVEADM@
   }
 }
 service stats {
