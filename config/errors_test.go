@@ -37,6 +37,7 @@ func TestEveryMistakeIsNamedWithItsPlaceAndCure(t *testing.T) {
 		{"milter.listen = []", `weir.toml:1:1: milter.listen = [] is empty; `},
 		{"milter.listen = [\"\"]", `milter.listen[0] = "" is empty; `},
 		{"milter.listen = [\"inet:8891@127.0.0.1\"]", `is the MTA's way to write a socket address; write "127.0.0.1:8891"`},
+		{"milter.listen = [\"tcp:127.0.0.1:8891\"]", `is not a socket address; write "127.0.0.1:8891"`},
 		{"milter.listen = [\"/run/weir.sock\"]", `is not a socket address; write "unix:/run/weir.sock"`},
 		{"milter.listen = [\":8891\"]", `has no address; write "127.0.0.1:8891" for this host only, "0.0.0.0:8891" or "[::]:8891" for all`},
 		{"milter.listen = [\"localhost:8891\"]", `has a name where an address must stand; `},

@@ -118,6 +118,9 @@ func parseEndpoint(s, cure string) (Endpoint, error) {
 	if strings.HasPrefix(s, "/") || strings.HasPrefix(s, "local:") {
 		return Endpoint{}, bad("is not a socket address", `write "unix:%s"`, strings.TrimPrefix(s, "local:"))
 	}
+	if rest, ok := strings.CutPrefix(s, "tcp:"); ok {
+		return Endpoint{}, bad("is not a socket address", `write "%s"`, rest)
+	}
 	if port, ok := strings.CutPrefix(s, "inet:"); ok {
 		if at := strings.IndexByte(port, '@'); at >= 0 {
 			return Endpoint{}, bad("is the MTA's way to write a socket address", `write "%s:%s"`, port[at+1:], port[:at])

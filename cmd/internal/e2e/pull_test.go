@@ -20,7 +20,6 @@ import (
 const masterConf = `
 auth_master_user_separator = *
 auth_failure_delay = 0
-mail_max_userip_connections = 100
 passdb {
   driver = passwd-file
   args = %[1]s/master-users
@@ -75,6 +74,12 @@ func (s *site) startPulls(b backend) {
 
 func (s *site) startSidecar(b backend) {
 	s.t.Helper()
+	s.startSidecarOf(fmt.Sprintf("address = %q\n", "unix:"+filepath.Join(s.dir, "control.sock")), b)
+}
+
+// startSidecarOf starts a sidecar with this section [[daemon]].
+func (s *site) startSidecarOf(daemon string, b backend) {
+	s.t.Helper()
 	secret := s.write("sidecar.secret", masterSecret+"\n")
 	s.must(os.Chmod(secret, 0o600))
 	who := uint32(nobody)
@@ -82,8 +87,8 @@ func (s *site) startSidecar(b backend) {
 		who = 0
 	}
 	s.must(os.Chown(secret, int(who), int(who)))
-	config := s.write("pull.toml", fmt.Sprintf("[[daemon]]\naddress = %q\n[[store]]\nmatch = [\"*\"]\n%s[metrics]\nlisten = %q\n",
-		"unix:"+filepath.Join(s.dir, "control.sock"), b.store(s), "unix:"+filepath.Join(s.dir, "pull-metrics.sock")))
+	config := s.write("pull.toml", fmt.Sprintf("[[daemon]]\n%s[[store]]\nmatch = [\"*\"]\n%s[metrics]\nlisten = %q\n",
+		daemon, b.store(s), "unix:"+filepath.Join(s.dir, "pull-metrics.sock")))
 	if s.sidecar != nil {
 		s.must(s.sidecar.Start())
 		return
