@@ -17,7 +17,19 @@ var update = flag.Bool("update", false, "write the reference and sample pages an
 // The pages are made here rather than in the program, so that the program
 // carries the text and not the machinery.
 func TestThePagesAreMadeFromTheTypes(t *testing.T) {
-	main, pull := pageOf(t, "config.go", Default().document()), pageOf(t, "pull.go", DefaultPull().document())
+	docs := docsOf(t, "config.go", "pull.go")
+	main, pull := &page{Default().document(), docs}, &page{DefaultPull().document(), docs}
+	for _, p := range []*page{main, pull} {
+		p.walk(func(name, doc string) {
+			if doc == "" {
+				t.Errorf("%s is not described", name)
+			}
+		}, func(f field, _ reflect.Value, doc string) {
+			if doc == "" {
+				t.Errorf("%s is not described", f.key)
+			}
+		})
+	}
 	for name, made := range map[string]string{
 		"reference.md": referenceHead + main.reference(), "weir.toml": sampleHead + main.sample(),
 		"pull.md": pullReferenceHead + pull.reference(), "pull.toml": pullSampleHead + pull.sample(),
@@ -131,15 +143,19 @@ type page struct {
 	docs map[string]string // doc comments by "Type.Field", each as one line
 }
 
-// pageOf reads the doc comments of the struct types in a file.
-func pageOf(t *testing.T, name string, of *document) *page {
+// docsOf reads the doc comments of the struct types in files.
+func docsOf(t *testing.T, names ...string) map[string]string {
 	t.Helper()
-	file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments)
-	if err != nil {
-		t.Fatal(err)
-	}
 	docs := map[string]string{}
-	for _, n := range file.Decls {
+	var all []ast.Decl
+	for _, name := range names {
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, file.Decls...)
+	}
+	for _, n := range all {
 		ast.Inspect(n, func(n ast.Node) bool {
 			spec, ok := n.(*ast.TypeSpec)
 			if !ok {
@@ -157,7 +173,7 @@ func pageOf(t *testing.T, name string, of *document) *page {
 			return false
 		})
 	}
-	return &page{of, docs}
+	return docs
 }
 
 // walk calls section for each section, "[name]" or "[[name]]", and key for each

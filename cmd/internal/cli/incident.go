@@ -353,14 +353,17 @@ func (a *app) printDeliveriesOf(all []api.IncidentDelivery) error {
 		ids[i] = all[i].ID
 	}
 	ids = a.short(ids)
-	t := term.NewTable(6, "ID", "OUTCOME", "FOR", "MAILBOX", "USER", "WHEN", "SUBJECT", "WHY")
+	t := term.NewTable(5, "ID", "OUTCOME", "FOR", "USER", "WHEN", "SUBJECT", "WHY")
 	for i := range all {
 		d := &all[i]
 		to := d.Address
 		if d.Recipient != "" && !strings.EqualFold(d.Recipient, d.Address) {
 			to += " (" + d.Recipient + ")"
 		}
-		t.Row(ids[i], d.Outcome, to, d.Mailbox, acts(d), when(d.Time), d.Subject, whyOf(d))
+		if d.Mailbox != "" && !strings.EqualFold(d.Mailbox, d.Address) {
+			to += ", mailbox " + d.Mailbox
+		}
+		t.Row(ids[i], d.Outcome, to, acts(d), when(d.Time), d.Subject, whyOf(d))
 	}
 	return a.print(t, func(_, column int, text string) string {
 		if column != 1 {
