@@ -24,6 +24,7 @@ const (
 	majorText    = 3 << 5
 	majorArray   = 4 << 5
 	majorMap     = 5 << 5
+	majorSimple  = 7 << 5
 	cborTrue     = 0xf5
 )
 
@@ -62,7 +63,7 @@ func appendEntry(dst []byte, e *Entry) ([]byte, error) {
 	w.optional(24, e.Rule)
 	w.hits(e.Hits)
 	if e.Generation != 0 {
-		w.key(26).head(majorUint, e.Generation)
+		w.key(keyGeneration).head(majorUint, e.Generation)
 	}
 	if e.Unjudged {
 		w.key(27).b = append(w.b, cborTrue)

@@ -209,17 +209,33 @@ func (j *Journal) Get(at wal.Position) (Record, error) {
 // Read gives the entries behind a position in order, 0 for all that are kept.
 // The loop ends after the first error.
 func (j *Journal) Read(after wal.Position) iter.Seq2[Record, error] {
+	return j.read(after, func([]byte) bool { return true })
+}
+
+// ReadJudgedBefore is Read for who wants only what was judged under lists older
+// than a generation. The Entry of any other is nil: that one is not decoded,
+// which costs far more than reading it.
+func (j *Journal) ReadJudgedBefore(after wal.Position, generation uint64) iter.Seq2[Record, error] {
+	return j.read(after, func(data []byte) bool {
+		judged, known := generationOf(data)
+		return !known || judged < generation
+	})
+}
+
+func (j *Journal) read(after wal.Position, wanted func(data []byte) bool) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		for raw, err := range j.log.Read(after) {
 			if err != nil {
 				yield(Record{}, err)
 				return
 			}
-			e, err := j.codec.decode(raw.Payload)
-			if err != nil {
-				err = fmt.Errorf("journal entry at %d: %w", raw.Position, err)
+			r := Record{Position: raw.Position}
+			if wanted(raw.Payload) {
+				if r.Entry, err = j.codec.decode(raw.Payload); err != nil {
+					err = fmt.Errorf("journal entry at %d: %w", raw.Position, err)
+				}
 			}
-			if !yield(Record{raw.Position, e}, err) || err != nil {
+			if !yield(r, err) || err != nil {
 				return
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net/netip"
 	"os"
@@ -501,6 +502,45 @@ func TestAnIndexOfAnotherLogIsNotBelieved(t *testing.T) {
 	open(t, Options{Dir: dirs[0]}).check(t, want[1])
 }
 
+func TestOnlyWhatOlderListsJudgedIsDecoded(t *testing.T) {
+	j := open(t, Options{Dir: filepath.Join(t.TempDir(), "journal")})
+	generations := []uint64{0, 3, 23, 24, 300, 1 << 40, 7}
+	for _, g := range generations {
+		e := sample(t)
+		e.Generation, e.Unjudged = g, g == 7
+		if _, err := j.Append(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, limit := range []uint64{0, 1, 24, 300, math.MaxUint64} {
+		n := 0
+		for r, err := range j.ReadJudgedBefore(0, limit) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			g := generations[n]
+			if wanted := g < limit; (r.Entry != nil) != wanted || wanted && r.Entry.Generation != g {
+				t.Errorf("before %d, generation %d: %+v", limit, g, r.Entry)
+			}
+			n++
+		}
+		if n != len(generations) {
+			t.Errorf("before %d: %d records, want %d", limit, n, len(generations))
+		}
+	}
+	other := []byte{majorMap | 1, majorUint, version + 1} // of a later version
+	if _, err := j.log.Append(t.Context(), other); err != nil {
+		t.Fatal(err)
+	}
+	var last error
+	for _, err := range j.ReadJudgedBefore(0, 0) {
+		last = err
+	}
+	if !errors.Is(last, ErrEntry) {
+		t.Errorf("a record that is not understood: %v", last)
+	}
+}
+
 func FuzzDecode(f *testing.F) {
 	c, err := newCodec()
 	if err != nil {
@@ -512,6 +552,7 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Add(data)
 	f.Fuzz(func(t *testing.T, data []byte) {
+		generationOf(data)
 		e, err := c.decode(data)
 		if err != nil {
 			if !errors.Is(err, ErrEntry) {
@@ -526,6 +567,9 @@ func FuzzDecode(f *testing.F) {
 		e2, err := c.decode(again)
 		if err != nil {
 			t.Fatal(err)
+		}
+		if g, ok := generationOf(again); !ok || g != e.Generation {
+			t.Fatalf("generation %d, %v of an entry with %d", g, ok, e.Generation)
 		}
 		if !slices.Equal(keys(nil, e), keys(nil, e2)) {
 			t.Fatal("another entry came back")

@@ -64,7 +64,7 @@ type Journal interface {
 	Search(ctx context.Context, q journal.Query) (journal.Page, error)
 	Positions(key journal.Key) iter.Seq2[wal.Position, error]
 	Get(at wal.Position) (journal.Record, error)
-	Read(after wal.Position) iter.Seq2[journal.Record, error]
+	ReadJudgedBefore(after wal.Position, generation uint64) iter.Seq2[journal.Record, error]
 	Wait(ctx context.Context, at wal.Position) error
 	Last() wal.Position
 }

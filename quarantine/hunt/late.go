@@ -59,7 +59,7 @@ func (h *Hunt) readLate(ctx context.Context) (more bool, err error) {
 	before := h.place.Position
 	at, read := before, 0
 	var suspects []journal.Record
-	for r, err := range h.o.Journal.Read(before) {
+	for r, err := range h.o.Journal.ReadJudgedBefore(before, lists.Generation()) {
 		switch {
 		case errors.Is(err, wal.ErrDropped):
 			h.place.Position = 0 // all that is kept lies behind it
@@ -77,7 +77,7 @@ func (h *Hunt) readLate(ctx context.Context) (more bool, err error) {
 		if err := context.Cause(ctx); err != nil {
 			return false, err
 		}
-		if r.Entry.Generation < lists.Generation() && !r.Entry.Time.Before(since) {
+		if r.Entry != nil && !r.Entry.Time.Before(since) {
 			hits, err := hitsOf(lists, r.Entry, true, now)
 			if err != nil {
 				return false, err

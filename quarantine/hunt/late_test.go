@@ -136,9 +136,9 @@ func TestAJournalThatDroppedThePlaceIsReadFromItsBeginning(t *testing.T) {
 
 type dropping struct{ Journal }
 
-func (d dropping) Read(after wal.Position) iter.Seq2[journal.Record, error] {
+func (d dropping) ReadJudgedBefore(after wal.Position, generation uint64) iter.Seq2[journal.Record, error] {
 	if after != 1 {
-		return d.Journal.Read(after)
+		return d.Journal.ReadJudgedBefore(after, generation)
 	}
 	return func(yield func(journal.Record, error) bool) { yield(journal.Record{}, wal.ErrDropped) }
 }
@@ -174,9 +174,9 @@ type unreadable struct {
 	bad wal.Position
 }
 
-func (u unreadable) Read(after wal.Position) iter.Seq2[journal.Record, error] {
+func (u unreadable) ReadJudgedBefore(after wal.Position, generation uint64) iter.Seq2[journal.Record, error] {
 	return func(yield func(journal.Record, error) bool) {
-		for r, err := range u.Journal.Read(after) {
+		for r, err := range u.Journal.ReadJudgedBefore(after, generation) {
 			if r.Position == u.bad {
 				yield(journal.Record{Position: r.Position}, journal.ErrEntry)
 				return
