@@ -3,7 +3,6 @@ package milter
 import (
 	"errors"
 	"fmt"
-	"net"
 	"time"
 
 	gomilter "github.com/emersion/go-milter"
@@ -14,51 +13,27 @@ import (
 	"github.com/weirmail/weir/intel"
 )
 
-// The library's callbacks. What they stand for was noted by take; they answer.
-
-// Connect answers SMFIC_CONNECT.
-func (s *session) Connect(string, string, uint16, net.IP, *gomilter.Modifier) (gomilter.Response, error) {
-	return s.goOn(gomilter.CodeConn)
-}
-
-// Helo answers SMFIC_HELO.
-func (s *session) Helo(string, *gomilter.Modifier) (gomilter.Response, error) {
-	return s.goOn(gomilter.CodeHelo)
-}
-
-// MailFrom answers SMFIC_MAIL, in a session that waits for a place with 451
-// until there is one.
-func (s *session) MailFrom(string, *gomilter.Modifier) (gomilter.Response, error) {
-	if s.waiting && !s.server.admit(s.conn) {
+// reply answers a command that was taken; nil where the MTA waits for nothing.
+func (s *session) reply(code gomilter.Code) gomilter.Response {
+	switch {
+	case code == gomilter.CodeEOB:
+		return s.answer()
+	case code == gomilter.CodeMail && s.waiting && !s.server.admit(s.conn):
 		s.server.metrics.refused.Inc()
 		s.clear()
-		return response(4, verdict.Reply{Code: 451, Enhanced: "4.3.2", Text: "Too many sessions, try again later"}), nil
+		return response(4, verdict.Reply{Code: 451, Enhanced: "4.3.2", Text: "Too many sessions, try again later"})
+	case s.agreed.silent(code):
+		return nil
 	}
-	return s.goOn(gomilter.CodeMail)
+	return gomilter.RespContinue
 }
 
-// RcptTo answers SMFIC_RCPT.
-func (s *session) RcptTo(string, *gomilter.Modifier) (gomilter.Response, error) {
-	return s.goOn(gomilter.CodeRcpt)
-}
-
-// Abort answers SMFIC_ABORT, which wants no answer.
-func (s *session) Abort(*gomilter.Modifier) error { return nil }
-
-// goOn is the answer to a command that changes nothing.
-func (s *session) goOn(code gomilter.Code) (gomilter.Response, error) {
-	if s.agreed.silent(code) {
-		return nil, nil
-	}
-	return gomilter.RespContinue, nil
-}
-
-// Body answers the end of the message: it has the message judged and tells the
+// answer answers the end of the message: it has the message judged and tells the
 // MTA.
-func (s *session) Body(*gomilter.Modifier) (resp gomilter.Response, _ error) {
+func (s *session) answer() (resp gomilter.Response) {
 	t := s.end()
 	if t == nil {
-		return s.fail(errNoMail, ""), nil
+		return s.fail(errNoMail, "")
 	}
 	env, received := t.Envelope, time.Now()
 	queueID := env.QueueID
@@ -71,14 +46,14 @@ func (s *session) Body(*gomilter.Modifier) (resp gomilter.Response, _ error) {
 	answer, err := s.judge(t)
 	s.server.metrics.judged(time.Since(received))
 	if err != nil {
-		return s.fail(err, queueID), nil
+		return s.fail(err, queueID)
 	}
 	resp, err = s.tell(env, &answer)
 	if err != nil {
-		return s.fail(err, queueID), nil
+		return s.fail(err, queueID)
 	}
 	s.server.metrics.answered(answer.Action)
-	return resp, nil
+	return resp
 }
 
 // fail is the answer where there is none: the client has to try again.

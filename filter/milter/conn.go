@@ -13,9 +13,9 @@ import (
 )
 
 // conn stands between the MTA's connection and the library. It cuts what the
-// MTA sends into packets, lets the session see each of them, answers what the
-// session deals with alone and hands the library the rest. It reads through one
-// buffer, and it keeps what is written until the MTA would wait for it.
+// MTA sends into packets, has the session take and answer them, and leaves the
+// library the negotiation and the end. It reads through one buffer, and it keeps
+// what is written until the MTA would wait for it.
 //
 // All of it happens in one goroutine, the library's. Only the deadline of the
 // net.Conn and its end are touched by others (Server.Shutdown).
@@ -32,6 +32,8 @@ type conn struct {
 	out        []byte
 	negotiated bool
 	err        error // why nothing more is read or written
+
+	readUntil, writeUntil time.Time // the deadlines that net.Conn has
 }
 
 var (
@@ -45,6 +47,10 @@ const (
 	smallBuffer = 16 << 10
 	largeBuffer = 128 << 10
 )
+
+// lateWrite is the part of Options.WriteTimeout by which a write may end early, so
+// that not each of them sets a timer.
+const lateWrite = 32
 
 func newConn(nc net.Conn, s *Server) *conn {
 	return &conn{Conn: nc, server: s, quick: quickAck(nc), buf: make([]byte, smallBuffer)}
@@ -85,7 +91,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// next takes one packet. If it is for the library it is in c.left then.
+// next takes one packet and answers it. The library gets the last one of a session.
 func (c *conn) next() error {
 	frame, err := c.packet()
 	if err != nil {
@@ -95,14 +101,13 @@ func (c *conn) next() error {
 	if err := c.session.take(code, frame[headBytes+1:]); err != nil {
 		return err
 	}
-	switch code {
-	case gomilter.CodeConn, gomilter.CodeHelo, gomilter.CodeMail, gomilter.CodeRcpt,
-		gomilter.CodeEOB, gomilter.CodeAbort, gomilter.CodeQuit:
+	if code == gomilter.CodeQuit {
 		c.left = frame
-	default:
-		if !c.session.agreed.silent(code) {
-			c.write(byte(gomilter.ActContinue), nil)
-		}
+		return nil
+	}
+	if r := c.session.reply(code); r != nil {
+		m := r.Response()
+		c.write(m.Code, m.Data)
 	}
 	return nil
 }
@@ -179,11 +184,17 @@ func (c *conn) fill() error {
 	if err := c.flush(); err != nil {
 		return err
 	}
+	partial := c.r != c.w
+	now := time.Now()
+	deadline := now.Add(c.session.patience(partial))
 	for {
-		partial := c.r != c.w
-		deadline := time.Now().Add(c.session.patience(partial))
-		if err := c.SetReadDeadline(deadline); err != nil {
-			return err
+		// One that passes too early is waited beyond: that costs less than to set one
+		// for each read.
+		if !c.readUntil.After(now) || c.readUntil.After(deadline) {
+			if err := c.SetReadDeadline(deadline); err != nil {
+				return err
+			}
+			c.readUntil = deadline
 		}
 		// Looked at after the deadline was set: Shutdown first says that it
 		// drains and then makes the deadline pass, so one of the two is seen.
@@ -204,6 +215,7 @@ func (c *conn) fill() error {
 		if !time.Now().Before(deadline) {
 			return errIdle
 		}
+		c.readUntil = time.Time{}
 	}
 }
 
@@ -233,7 +245,8 @@ func (c *conn) progress() error {
 	return c.err
 }
 
-// flush sends what was kept.
+// flush sends what was kept. Its deadline is set when the one before would come
+// too early by more than a part of the whole.
 func (c *conn) flush() error {
 	if c.err != nil {
 		return c.err
@@ -241,7 +254,12 @@ func (c *conn) flush() error {
 	if len(c.out) == 0 {
 		return nil
 	}
-	err := c.SetWriteDeadline(time.Now().Add(c.server.opts.WriteTimeout))
+	var err error
+	timeout := c.server.opts.WriteTimeout
+	if deadline := time.Now().Add(timeout); deadline.Sub(c.writeUntil) > timeout/lateWrite {
+		err = c.SetWriteDeadline(deadline)
+		c.writeUntil = deadline
+	}
 	if err == nil {
 		_, err = c.Conn.Write(c.out)
 	}

@@ -4,11 +4,9 @@
 //
 // It owns the connections: who may connect and how many, what is read and how
 // long that may take, what is kept of a message and what the MTA is told when
-// something fails. go-milter is the protocol library; it negotiates, dispatches
-// commands and encodes responses. What it would drop or do slowly is done
-// before it sees the packets (see conn): header fields, body chunks and macros
-// never reach it, and of the others the session has read everything by the time
-// the library calls back.
+// something fails. go-milter is the protocol library; it negotiates, has the
+// protocol's words and encodes responses. The commands in between never reach it
+// (see conn): it would drop some of what they tell, and copy the rest.
 //
 // # What a message is
 //

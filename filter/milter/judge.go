@@ -36,45 +36,57 @@ func (s *session) judge(t *transaction) (verdict.Answer, error) {
 		t.release()
 		return verdict.Answer{}, errStuck
 	}
-	ctx, cancel := context.WithTimeout(s.server.life, s.server.opts.AnswerTimeout)
-	defer cancel()
+	if s.ctx == nil {
+		s.ctx, s.cancel = context.WithCancelCause(s.server.life)
+	}
 	done := make(chan outcome, 1)
 	s.server.handlers.Add(1)
-	s.server.hand(task{ctx, t, done})
+	s.server.hand(task{s.ctx, t, done})
+	o := s.await(done)
+	if o.err != nil { // a handler that goes on is to know that it need not
+		s.cancel(o.err)
+		s.ctx = nil
+	}
+	return o.answer, o.err
+}
 
-	interval := s.server.opts.ProgressInterval
+// await waits for what the handler makes of the message, or says why there is
+// nothing.
+func (s *session) await(done <-chan outcome) outcome {
+	interval, left := s.server.opts.ProgressInterval, s.server.opts.AnswerTimeout
+	deadline := time.Now().Add(left)
 	if s.timer == nil {
-		s.timer = time.NewTimer(interval)
+		s.timer = time.NewTimer(min(interval, left))
 	} else {
-		s.timer.Reset(interval)
+		s.timer.Reset(min(interval, left))
 	}
 	defer s.timer.Stop()
 	for {
 		select {
 		case o := <-done:
-			return o.answer, o.err
+			return o
 		case <-s.timer.C:
-			if err := s.conn.progress(); err != nil {
-				return verdict.Answer{}, errGone
+			if left = time.Until(deadline); left <= 0 {
+				return late(done, errDeadline)
 			}
-			s.timer.Reset(interval)
-		case <-ctx.Done():
-			return s.late(done)
+			if err := s.conn.progress(); err != nil {
+				return outcome{err: errGone}
+			}
+			s.timer.Reset(min(interval, left))
+		case <-s.ctx.Done():
+			return late(done, errDrained)
 		}
 	}
 }
 
-// late takes an answer that came with the deadline, or says why there is none.
-func (s *session) late(done <-chan outcome) (verdict.Answer, error) {
+// late gives an outcome that came at the last moment, or says why there is none.
+func late(done <-chan outcome, why error) outcome {
 	select {
 	case o := <-done:
-		return o.answer, o.err
+		return o
 	default:
+		return outcome{err: why}
 	}
-	if s.server.life.Err() != nil {
-		return verdict.Answer{}, errDrained
-	}
-	return verdict.Answer{}, errDeadline
 }
 
 // task is a message for a handler.

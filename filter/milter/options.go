@@ -19,7 +19,7 @@ type Handler interface {
 	// at once, one call for each message. When ctx ends, the MTA is answered with
 	// 451 or is gone, and what Handle returns after that is ignored. m and m.Raw
 	// are valid until Handle returns; m.Envelope may be kept. None of it is to be
-	// changed.
+	// changed. ctx does not end with the call.
 	Handle(ctx context.Context, m *Mail) verdict.Answer
 }
 

@@ -1,6 +1,7 @@
 package milter
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -13,11 +14,10 @@ import (
 	"go.uber.org/zap"
 )
 
-// session is what one connection of the MTA has told so far. It sees every
-// packet before the library does (take) and implements the library's Milter, so
-// that those callbacks have nothing left to do but answer.
+// session is what one connection of the MTA has told so far. It takes every
+// packet but the negotiation and answers it (reply).
 type session struct {
-	gomilter.NoOpMilter // for what the library never sees
+	gomilter.NoOpMilter // the library has nothing to call back for
 
 	server  *Server
 	conn    *conn
@@ -32,6 +32,8 @@ type session struct {
 	mail   *transaction // nil between messages
 	broken error        // a panic between messages: the next one cannot be judged
 	timer  *time.Timer
+	ctx    context.Context // of the messages, one after the other; nil before the first, and after one that had no answer
+	cancel context.CancelCauseFunc
 	line   []byte // a header field being put together
 }
 
@@ -254,5 +256,8 @@ func (s *session) close() {
 	s.drop()
 	if s.timer != nil {
 		s.timer.Stop()
+	}
+	if s.ctx != nil {
+		s.cancel(nil)
 	}
 }
