@@ -68,14 +68,14 @@ func (m *Message) Date() (time.Time, bool) {
 	return t, err == nil
 }
 
-// From gives the addresses in all From fields.
-func (m *Message) From() []Address { return m.Header.Addresses("From", 0) }
+// From gives the addresses in all From fields, at most Limits.AddressFields.
+func (m *Message) From() []Address { return m.originators.from }
 
-// Sender gives the addresses in all Sender fields.
-func (m *Message) Sender() []Address { return m.Header.Addresses("Sender", 0) }
+// Sender gives the addresses in all Sender fields, at most Limits.AddressFields.
+func (m *Message) Sender() []Address { return m.originators.sender }
 
-// ReplyTo gives the addresses in all Reply-To fields.
-func (m *Message) ReplyTo() []Address { return m.Header.Addresses("Reply-To", 0) }
+// ReplyTo gives the addresses in all Reply-To fields, at most Limits.AddressFields.
+func (m *Message) ReplyTo() []Address { return m.originators.replyTo }
 
 // To gives the addresses in all To fields.
 func (m *Message) To() []Address { return m.Header.Addresses("To", 0) }

@@ -14,6 +14,28 @@ type Address struct {
 	Group string      // the group that it stands in (RFC 5322 section 3.4); decoded
 }
 
+// originators are the addresses in the message's own originator fields (RFC 5322
+// section 3.6.2), which parsing reads for their defects.
+type originators struct{ from, sender, replyTo []Address }
+
+// add takes the addresses of one more field, as far as all of that name are not
+// more than limit.
+func (o *originators) add(field string, more []Address, limit int) {
+	all := &o.from
+	switch field {
+	case "Sender":
+		all = &o.sender
+	case "Reply-To":
+		all = &o.replyTo
+	}
+	more = more[:min(len(more), limit-len(*all))]
+	if len(*all) == 0 {
+		*all = more
+		return
+	}
+	*all = append(*all, more...)
+}
+
 // addressFlaw says what was wrong with a list of addresses; a set of bits.
 type addressFlaw uint8
 
@@ -304,7 +326,7 @@ func stripComments(raw string) string {
 		case c == ')' && depth > 0:
 			depth--
 			continue
-		case c == ' ' || c == '\t' || c == '\r' || c == '\n':
+		case isWhite(c):
 			continue
 		}
 		if depth == 0 {

@@ -427,7 +427,10 @@ func (r *reader) subject(f Field, in *nest) {
 
 func (r *reader) originator(f Field, name string, in *nest) {
 	text := f.Unfolded()
-	_, flaw := appendAddresses(nil, text, r.limits.AddressFields)
+	all, flaw := appendAddresses(nil, text, r.limits.AddressFields)
+	if in.parent < 0 {
+		r.originators.add(name, all, r.limits.AddressFields)
+	}
 	if flaw&addressJunk != 0 {
 		r.defect(DefectAddress, in.field(name), excerpt(text))
 	}

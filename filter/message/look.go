@@ -248,8 +248,12 @@ func metaCharset(page []byte) string {
 		if i < 0 {
 			return ""
 		}
-		before, after := bytes.TrimRight(head[:i], " \t\r\n"), bytes.TrimLeft(head[i+1:], " \t\r\n\"'")
-		if n := len(before) - len(name); n >= 0 && strings.EqualFold(string(before[n:]), name) {
+		end := i
+		for end > 0 && isWhite(head[end-1]) {
+			end--
+		}
+		if end >= len(name) && hasPrefixFold(head[end-len(name):end], name) {
+			after := bytes.TrimLeft(head[i+1:], " \t\r\n\"'")
 			if end := bytes.IndexAny(after, " \t\r\n\"';>/"); end >= 0 {
 				return string(after[:end])
 			}
@@ -276,3 +280,5 @@ func joinFlowed(text []byte) []byte {
 		text = text[i+1:]
 	}
 }
+
+func isWhite(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }

@@ -112,6 +112,8 @@ type Message struct {
 	// Incomplete says why this machine could not read all of the message: the
 	// scratch's disk was full, say. It is nil for all that the message itself did.
 	Incomplete error
+
+	originators originators
 }
 
 // Close lets go of Raw, which its owner may then use again.

@@ -87,6 +87,7 @@ type state struct {
 	defects     []Defect
 	defectsLost bool
 	urls        collector
+	originators originators
 
 	// What is left of budgets that keep the work linear.
 	headerLeft    int   // bytes of headers that are kept
@@ -148,6 +149,8 @@ func (s *state) message(raw []byte) *Message {
 		URLs:       append([]URL(nil), s.urls.list...),
 		Defects:    append([]Defect(nil), s.defects...),
 		Incomplete: s.err,
+
+		originators: s.originators,
 	}
 	if len(m.Parts) > 0 {
 		m.Header = m.Parts[0].Header
@@ -170,6 +173,7 @@ func (s *state) end() {
 	clear(s.defects)
 	s.parts, s.defects, s.defectsLost = s.parts[:0], s.defects[:0], false
 	s.urls.reset()
+	s.originators = originators{}
 	s.decoder.Reset(transfer.Identity, nil)
 	if len(s.spare) > maxSpare {
 		s.spare = s.spare[:maxSpare]
