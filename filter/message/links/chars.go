@@ -14,6 +14,7 @@ const (
 	isTrailer                   // not part of a link whose last byte it would be
 	isBreak                     // ends the name of a tag
 	isOdd                       // does not belong in the name of an attribute
+	isStyle                     // a link in CSS begins at it or behind it, or it is an escape
 )
 
 var byteClass = classifyBytes()
@@ -41,7 +42,24 @@ func classifyBytes() (class [256]uint8) {
 	set(isTrailer, ".,:;!?'*_~|\\([{&")
 	set(isBreak, " \t\n\f\r/>")
 	set(isOdd, `"'<`)
+	set(isStyle, `("'@\`)
 	return class
+}
+
+// next gives where the next byte of a class stands from i on; len(text) if there
+// is none.
+func next(text []byte, i int, class uint8) int {
+	for len(text)-i >= 4 { // most bytes are none
+		four := text[i : i+4 : i+4]
+		if (byteClass[four[0]]|byteClass[four[1]]|byteClass[four[2]]|byteClass[four[3]])&class != 0 {
+			break
+		}
+		i += 4
+	}
+	for i < len(text) && byteClass[text[i]]&class == 0 {
+		i++
+	}
+	return i
 }
 
 func isAlnum(c byte) bool {

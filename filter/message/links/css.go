@@ -11,11 +11,15 @@ import (
 // Comments are not told from the rest: a client may be as careless.
 func (h *htmlScanner) css(text []byte) {
 	h.work += len(text)
+	i := next(text, 0, isStyle)
+	if i == len(text) { // as in nearly all attributes
+		return
+	}
 	if bytes.IndexByte(text, '\\') >= 0 {
-		text = unescapeCSS(text)
+		text, i = unescapeCSS(text), 0
 	}
 	importing := false
-	for i := 0; i < len(text) && !h.stopped; {
+	for i < len(text) && !h.stopped {
 		c := text[i]
 		i++
 		switch c {

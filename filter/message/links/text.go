@@ -43,21 +43,7 @@ func (f *finder) words(text []byte, where string, search search) {
 }
 
 // nextTrigger gives where the next byte stands that a link may be around.
-func nextTrigger(text []byte, i int) int {
-	for len(text)-i >= 4 { // most bytes are none
-		four := text[i : i+4 : i+4]
-		if (byteClass[four[0]]|byteClass[four[1]]|byteClass[four[2]]|byteClass[four[3]])&isTrigger != 0 {
-			break
-		}
-		i += 4
-	}
-	for ; i < len(text); i++ {
-		if byteClass[text[i]]&isTrigger != 0 {
-			return i
-		}
-	}
-	return len(text)
-}
+func nextTrigger(text []byte, i int) int { return next(text, i, isTrigger) }
 
 // trigger looks at the byte at i and gives where to go on.
 func (s *wordScanner) trigger(i int) int {
