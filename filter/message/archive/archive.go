@@ -146,6 +146,11 @@ func isTar(head []byte) bool {
 	if len(head) < 512 || head[0] == 0 {
 		return false
 	}
+	for _, c := range head[148:156] {
+		if c != 0 && c != ' ' && (c < '0' || c > '7') { // as in nearly all that is none
+			return false
+		}
+	}
 	field := bytes.Trim(head[148:156], " \x00")
 	want, err := strconv.ParseUint(string(field), 8, 32)
 	if err != nil {
