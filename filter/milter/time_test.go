@@ -152,6 +152,50 @@ func TestAHandlerThatIsLateIsNotWaitedFor(t *testing.T) {
 	})
 }
 
+func TestTheDeadlineOfAnAnswerCutsNoLaterOne(t *testing.T) {
+	inBubble(t, func(o *milter.Options) { o.WriteTimeout = 20 * time.Second }, func(t *testing.T, s *service, ln *pipes) {
+		c := ln.connect(t, miltertest.Options{})
+		for _, pause := range []time.Duration{0, time.Millisecond, 19 * time.Second, 20 * time.Second, time.Minute} {
+			time.Sleep(pause)
+			if r := send(t, c, sample()); r.Action != intel.ActionAccept {
+				t.Errorf("after %v: %+v", pause, r)
+			}
+		}
+	})
+}
+
+func TestTheContextOfAMessageEndsWithItsSessionOrWithItsAnswersTime(t *testing.T) {
+	inBubble(t, func(o *milter.Options) { o.AnswerTimeout = 30 * time.Second }, func(t *testing.T, s *service, ln *pipes) {
+		c := ln.connect(t, miltertest.Options{})
+		seen := make(chan context.Context, 1)
+		message := func(takes time.Duration) context.Context {
+			s.set(func(ctx context.Context, _ *milter.Mail) verdict.Answer {
+				if ctx.Err() != nil {
+					t.Errorf("it has ended before the message is judged: %v", context.Cause(ctx))
+				}
+				seen <- ctx
+				time.Sleep(takes)
+				return verdict.Answer{Action: intel.ActionAccept}
+			})
+			send(t, c, sample())
+			return <-seen
+		}
+		if ctx := message(0); ctx.Err() != nil {
+			t.Error("it ended with an answer")
+		}
+		if ctx := message(time.Minute); ctx.Err() == nil {
+			t.Error("it holds although the answer's time is over")
+		}
+		last := message(0)
+		_ = c.Close()
+		synctest.Wait()
+		if last.Err() == nil {
+			t.Error("it holds although the session is over")
+		}
+		time.Sleep(time.Minute)
+	})
+}
+
 func TestHandlersThatNeverEndDoNotPileUp(t *testing.T) {
 	change := func(o *milter.Options) { o.MaxSessions, o.AnswerTimeout = 2, time.Second }
 	inBubble(t, change, func(t *testing.T, s *service, ln *pipes) {
