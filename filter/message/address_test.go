@@ -144,3 +144,21 @@ func ExampleHeader_Addresses() {
 	// "Example, Bob" bob@example.com ""
 	// "" a@example.org "staff"
 }
+
+func TestOriginatorsOfAllFieldsTogetherKeepToTheLimit(t *testing.T) {
+	m := Parse([]byte("From: a@example.org\r\nReply-To: r@example.org, s@example.org, t@example.org\r\nFrom: b@example.org, c@example.org\r\nSender: x@example.org\r\nContent-Type: message/rfc822\r\n\r\nFrom: inner@example.org\r\n\r\n"),
+		Options{Limits: Limits{AddressFields: 2}})
+	for _, c := range []struct {
+		field string
+		got   []Address
+		want  string
+	}{{"From", m.From(), "a@example.org b@example.org"}, {"Reply-To", m.ReplyTo(), "r@example.org s@example.org"}, {"Sender", m.Sender(), "x@example.org"}} {
+		var raw []string
+		for _, a := range c.got {
+			raw = append(raw, a.Raw)
+		}
+		if got := strings.Join(raw, " "); got != c.want {
+			t.Errorf("%s: %q, want %q", c.field, got, c.want)
+		}
+	}
+}
