@@ -3,7 +3,9 @@ package incident
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -69,6 +71,30 @@ func messages(id *ident.Identity, n, mailboxes int) []Match {
 	return all
 }
 
+// cpuTime gives what the process has used of the processors.
+func cpuTime(b *testing.B) time.Duration {
+	b.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// mailOf gives a message of about 4 KB as a filter and a mail store leave one.
+func mailOf(j *job.Job) []byte {
+	var text strings.Builder
+	for n := range 40 {
+		fmt.Fprintf(&text, "line %d of an invoice that is due: see https://pay%d.evil.example/login?u=%d\r\n", n, n%4, n)
+	}
+	return fmt.Appendf(nil, "Return-Path: <pay@evil.example>\r\nReceived: from mail.evil.example (mail.evil.example [198.51.100.7])\r\n"+
+		"\tby mx.example.org (Postfix) with ESMTPS id 4XyzQ00001\r\n\tfor <%[2]s>; Fri, 1 May 2026 08:00:00 +0000 (UTC)\r\n"+
+		"X-Weir-ID: %[3]s.abcdefghijklmnop\r\nMessage-ID: <%[1]s>\r\nFrom: Accounts <pay@evil.example>\r\nTo: <%[2]s>\r\nSubject: Your invoice is due\r\n"+
+		"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=bbb\r\n\r\n--bbb\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n%[4]s\r\n"+
+		"--bbb\r\nContent-Type: application/octet-stream; name=invoice.bin\r\nContent-Transfer-Encoding: base64\r\n\r\n%[5]s\r\n--bbb--\r\n",
+		j.Target.MessageID, j.Recipient, j.Target.WeirID, text.String(), strings.Repeat("TG9yZW0gaXBzdW0gZG9sb3Igc2l0IGFtZXQK", 10))
+}
+
 // BenchmarkPull measures all that a pull costs but the mailboxes: 1 000 messages
 // in 100 mailboxes, leased, kept and reported by so many workers. An operation is a
 // message.
@@ -84,12 +110,9 @@ func BenchmarkPull(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			body := make([]byte, 10_000)
-			for n := range body {
-				body[n] = "0123456789abcdef\r\n"[n%18]
-			}
 			b.ReportAllocs()
 			b.ResetTimer()
+			used := cpuTime(b)
 			var wg sync.WaitGroup
 			for range workers {
 				wg.Go(func() {
@@ -102,8 +125,7 @@ func BenchmarkPull(b *testing.B) {
 							return // fewer mailboxes than workers are left
 						}
 						l := leases[0]
-						raw := fmt.Appendf(nil, "Subject: x\r\nMessage-ID: <%s>\r\n\r\n%s", l.Job.Target.MessageID, body)
-						k, err := d.Keep(ctx, puller, l.ID, copyOf(&l.Job, "1"), raw)
+						k, err := d.Keep(ctx, puller, l.ID, copyOf(&l.Job, "1"), mailOf(&l.Job))
 						if err == nil {
 							err = d.Report(ctx, puller, l.ID, job.Result{Outcome: job.Pulled, Copies: []job.Copy{{Copy: k.Copy, Fate: job.Removed, Item: k.Item}}})
 						}
@@ -114,6 +136,7 @@ func BenchmarkPull(b *testing.B) {
 				})
 			}
 			wg.Wait()
+			b.ReportMetric(float64((cpuTime(b)-used).Microseconds())/float64(b.N), "cpu-µs/op")
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "messages/s")
 		})
 	}

@@ -391,12 +391,15 @@ func randomly(t *testing.T, seed uint64) {
 			}
 		case 3, 4, 5:
 			what = "lease"
+			together := map[*model]bool{} // pulls of this answer
 			for _, l := range s.lease(1 + rng.IntN(4)) {
 				if l.Job.Kind == job.Restore {
 					for of, m := range models {
 						d := s.of2(id, of)
 						if slices.Contains(d.Items, l.Job.Item.Item) {
 							restores[l.ID], m.leased = m, l.ID
+						} else if m.leased != "" && m.address == l.Job.Recipient {
+							t.Fatalf("a restore to %s is leased with another job", m.address)
 						}
 					}
 					continue
@@ -406,10 +409,11 @@ func randomly(t *testing.T, seed uint64) {
 					t.Fatalf("step %d: %+v was leased", step, m)
 				}
 				for _, other := range byName {
-					if other != m && other.leased != "" && other.address == m.address {
-						t.Fatalf("two of %s are leased", m.address)
+					if other != m && other.leased != "" && other.address == m.address && !together[other] {
+						t.Fatalf("two of %s are leased, and not together", m.address)
 					}
 				}
+				together[m] = true
 				m.leased, leases[l.ID] = l.ID, m
 			}
 		case 6, 7, 8:
@@ -563,12 +567,20 @@ func TestManyAtOnceLoseNothing(t *testing.T) {
 	for range 6 {
 		working.Go(func() {
 			for {
-				leases, err := s.Lease(ctx, Request{Actor: puller, Max: 2, Wait: time.Millisecond})
+				leases, err := s.Lease(ctx, Request{Actor: puller, Max: 4, Wait: time.Millisecond})
 				if err != nil {
 					t.Error(err)
 				}
+				left := map[string]int{} // leases by mailbox
 				for n := range leases {
 					l := leases[n]
+					left[l.Job.Mailbox]++
+					if n > 0 && leases[n-1].Job.Mailbox == l.Job.Mailbox {
+						if l.Job.Kind == job.Restore || leases[n-1].Job.Kind == job.Restore {
+							t.Errorf("a restore is not alone in %s", l.Job.Mailbox)
+						}
+						continue
+					}
 					if _, twice := inUse.LoadOrStore(l.Job.Mailbox, l.ID); twice {
 						t.Errorf("the mailbox %s is in two hands", l.Job.Mailbox)
 					}
@@ -583,7 +595,9 @@ func TestManyAtOnceLoseNothing(t *testing.T) {
 					if lost, err := s.Renew(ctx, puller, []string{l.ID}); len(lost) > 0 || err != nil {
 						t.Error(lost, err)
 					}
-					inUse.Delete(l.Job.Mailbox)
+					if left[l.Job.Mailbox]--; left[l.Job.Mailbox] == 0 {
+						inUse.Delete(l.Job.Mailbox)
+					}
 					s.report(l, r)
 				}
 				select {

@@ -2,6 +2,7 @@ package incident
 
 import (
 	"container/heap"
+	"slices"
 	"time"
 
 	"github.com/weirmail/weir/quarantine/job"
@@ -24,12 +25,13 @@ type task struct {
 	pause bool // that pile is the queue's
 }
 
-// box is the mailbox of some tasks. One of them at most is with a sidecar.
+// box is the mailbox of some tasks. Those that are leased were given together, to
+// one sidecar; there are no others until the last of them has ended.
 type box struct {
 	login  string
 	ready  pile[*task] // the newest message first
-	leased *task
-	index  int // among the free ones; -1: it is not
+	leased int         // tasks that are with the sidecar
+	index  int         // among the free ones; -1: it is not
 }
 
 // lease is a task that a sidecar has.
@@ -48,11 +50,12 @@ type ended struct {
 	until time.Time
 }
 
-// queue gives out tasks, newest messages first, one of each mailbox at a time. It
-// is in memory alone, and under the Desk's lock.
+// queue gives out tasks, newest messages first. Of a mailbox it gives the pulls
+// that are ready together, or one restore, and then nothing until all of these
+// have ended, however each did. It is in memory alone, and under the Desk's lock.
 type queue struct {
 	boxes  map[string]*box // by login, in lower case
-	free   pile[*box]      // that have a ready task and no leased one
+	free   pile[*box]      // that have ready tasks and no leased ones
 	pauses pile[*task]     // by when they are due
 	leases map[string]*lease
 	ended  map[string]ended
@@ -102,7 +105,7 @@ func (q *queue) makeReady(t *task) {
 
 // place puts a box where it belongs now.
 func (q *queue) place(b *box) {
-	switch free := b.leased == nil && b.ready.Len() > 0; {
+	switch free := b.leased == 0 && b.ready.Len() > 0; {
 	case free && b.index < 0:
 		heap.Push(&q.free, b)
 	case free:
@@ -110,7 +113,7 @@ func (q *queue) place(b *box) {
 	case b.index >= 0:
 		heap.Remove(&q.free, b.index)
 	}
-	if b.leased == nil && b.ready.Len() == 0 {
+	if b.leased == 0 && b.ready.Len() == 0 {
 		delete(q.boxes, b.login) // a task that pauses brings it back
 	}
 }
@@ -128,20 +131,53 @@ func (q *queue) remove(t *task) {
 	}
 }
 
-// next takes the task out that is to be done first, nil if there is none.
-func (q *queue) next() *task {
+// next takes out what is to be done first: at most so many pulls of one mailbox,
+// the newest first, or a restore alone; nothing if there is none. Of pulls that
+// seek the same message it takes one: whoever has both could take the same copy
+// for either.
+func (q *queue) next(most int) []*task {
 	if q.free.Len() == 0 {
 		return nil
 	}
-	t := q.free.items[0].ready.items[0]
-	q.remove(t)
-	return t
+	b := q.free.items[0]
+	together := []*task{heap.Pop(&b.ready).(*task)}
+	if together[0].kind == job.Pull {
+		most = min(most, maxTogether)
+		var others []*task
+		for b.ready.Len() > 0 && len(together) < most && len(others) < maxOthers {
+			if t := heap.Pop(&b.ready).(*task); t.kind == job.Pull && !slices.ContainsFunc(together, t.seeksSame) {
+				together = append(together, t)
+			} else {
+				others = append(others, t)
+			}
+		}
+		for _, t := range others {
+			heap.Push(&b.ready, t)
+		}
+	}
+	q.ready -= len(together)
+	q.place(b)
+	return together
+}
+
+// Bounds on what of one mailbox is leased together, and on what is passed over in
+// search of it.
+const (
+	maxTogether = 32
+	maxOthers   = 100
+)
+
+// seeksSame reports whether two pulls go by a name that both messages have.
+func (t *task) seeksSame(other *task) bool {
+	a, b := t.live.rec, other.live.rec
+	return a.Ref == b.Ref || a.Exact && b.Exact && a.MessageID == b.MessageID
 }
 
 // give leases a task that next gave.
 func (q *queue) give(t *task, id, actor string, until time.Time) *lease {
 	l := &lease{id: id, actor: actor, task: t, until: until}
-	t.lease, t.box.leased = l, t
+	t.lease = l
+	t.box.leased++
 	q.boxes[t.box.login] = t.box
 	q.leases[id] = l
 	if len(q.leases) == 1 || until.Before(q.sweep) {
@@ -154,7 +190,8 @@ func (q *queue) give(t *task, id, actor string, until time.Time) *lease {
 // end takes a lease away. Its task is in no place then.
 func (q *queue) end(l *lease) {
 	delete(q.leases, l.id)
-	l.task.lease, l.task.box.leased = nil, nil
+	l.task.lease = nil
+	l.task.box.leased--
 	q.place(l.task.box)
 }
 

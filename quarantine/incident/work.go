@@ -36,9 +36,15 @@ const (
 const afterEnd = 10 * time.Minute
 
 // Lease gives work to a sidecar: the newest messages first, and of each mailbox
-// one job at a time, over all sidecars. It waits up to r.Wait for the first job and
-// then gives what is there. A lease that is not renewed in time is lost, and its
-// job is given again. The errors are those of the context, and ErrInvalid.
+// the pulls that are ready together, so that one visit does them all. They stand
+// next to each other in the answer, the newest first, 32 at most and r.Max over
+// all; no two of them go by the same Weir ID or Message-ID. A restore is the only
+// job of its mailbox. Until every one of a mailbox's leases has ended, reported or
+// lost, nothing else in it is given, to this sidecar or another.
+//
+// It waits up to r.Wait for the first job and then gives what is there. A lease
+// that is not renewed in time is lost, and its job is given again. The errors are
+// those of the context, and ErrInvalid.
 func (d *Desk) Lease(ctx context.Context, r Request) ([]job.Lease, error) {
 	if r.Max < 1 || r.Max > MaxLeases || r.Actor == "" {
 		return nil, fmt.Errorf("%w: a sidecar leases 1 to %d jobs at once, not %d", ErrInvalid, MaxLeases, r.Max)
@@ -91,39 +97,52 @@ func (d *Desk) lease(r *Request) (leases []job.Lease, protected map[*live]string
 		}
 	}
 	for len(leases) < r.Max {
-		t := d.queue.next()
-		if t == nil {
+		together := d.queue.next(r.Max - len(leases))
+		if len(together) == 0 {
 			break
 		}
-		rec := t.live.rec
-		if t.kind == job.Pull {
-			if why := d.guard.protects(&d.settings, rec.Mailbox, rec.Address, rec.Recipient); why != "" {
+		for _, t := range together {
+			why, wanted := d.stillWanted(t, now)
+			if why != "" {
 				if protected == nil {
 					protected = map[*live]string{}
 				}
 				protected[t.live] = why
+			}
+			if !wanted {
 				t.live.pull = nil
 				continue
 			}
-			if rec.expired(now, d.settings.ApprovalFor) {
-				t.live.pull = nil // it lapses in the next round
-				continue
-			}
+			l := d.queue.give(t, d.o.Identity.NewID(), r.Actor, now.Add(d.o.LeaseFor))
+			leases = append(leases, job.Lease{ID: l.id, Until: l.until, Job: t.job()})
 		}
-		l := d.queue.give(t, d.o.Identity.NewID(), r.Actor, now.Add(d.o.LeaseFor))
-		given := job.Lease{ID: l.id, Until: l.until}
-		if t.kind == job.Pull {
-			given.Job = rec.pull()
-		} else {
-			given.Job = rec.restore(t.item)
-		}
-		leases = append(leases, given)
 	}
 	again = time.Minute
 	if at := d.queue.changes(); !at.IsZero() {
 		again = max(min(again, at.Sub(now)), time.Millisecond)
 	}
 	return leases, protected, d.wake, again
+}
+
+// stillWanted reports whether a job may be given, and why its mailbox is not to be
+// touched if it was protected by now. Desk.mu is held.
+func (d *Desk) stillWanted(t *task, now time.Time) (protected string, wanted bool) {
+	if t.kind != job.Pull {
+		return "", true
+	}
+	rec := t.live.rec
+	if why := d.guard.protects(&d.settings, rec.Mailbox, rec.Address, rec.Recipient); why != "" {
+		return why, false
+	}
+	return "", !rec.expired(now, d.settings.ApprovalFor) // what is expired lapses in the next round
+}
+
+// job gives the work that a task is.
+func (t *task) job() job.Job {
+	if t.kind == job.Pull {
+		return t.live.rec.pull()
+	}
+	return t.live.rec.restore(t.item)
 }
 
 // besides adds to restores what else was restored to the same mailbox.

@@ -3,6 +3,7 @@ package incident
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -16,35 +17,171 @@ import (
 	"github.com/weirmail/weir/quarantine/mailbox"
 )
 
-func TestTwoJobsInOneMailboxAreNeverLeasedAtOnce(t *testing.T) {
+// mailboxes gives the mailboxes of leases, in their order.
+func mailboxes(leases []job.Lease) (all []string) {
+	for n := range leases {
+		all = append(all, leases[n].Job.Mailbox)
+	}
+	return all
+}
+
+func TestThePullsOfAMailboxAreLeasedTogetherTheNewestFirst(t *testing.T) {
 	s := newSite(t, nil)
 	id := s.opened(bySource())
-	var newest *journal.Entry
 	for range 5 {
-		newest = s.entry("a@example.org", "A+x@example.org", "b@example.org")
-		s.extended(id, list, sure(newest)...)
+		s.extended(id, list, sure(s.entry("a@example.org", "b@example.org"))...)
 		s.pass(time.Minute)
 	}
-	first := s.lease(10)
-	if len(first) != 2 || first[0].Job.Target.WeirID != newest.ID || first[1].Job.Target.WeirID != newest.ID {
-		t.Fatalf("%d leases, not the newest of each mailbox: %+v", len(first), first)
+	first := s.lease(7)
+	got := mailboxes(first)
+	slices.Sort(got[:5])
+	if len(first) != 7 || got[0] != got[4] || got[5] != got[6] || got[0] == got[5] {
+		t.Fatalf("leased are %v", got)
 	}
-	if len(s.lease(10)) != 0 {
-		t.Error("a mailbox is leased twice")
+	for n := range first[1:5] {
+		if !first[n].Job.Target.Around.After(first[n+1].Job.Target.Around) {
+			t.Errorf("lease %d is of an older message than the one behind it", n)
+		}
 	}
-	s.pull(first[0])
-	next := s.lease(10)
-	if len(next) != 1 || !strings.EqualFold(next[0].Job.Mailbox, first[0].Job.Mailbox) {
-		t.Errorf("%+v", next)
+	if !first[5].Job.Target.Around.Equal(first[0].Job.Target.Around) {
+		t.Error("the second mailbox does not begin with its newest message")
 	}
-	s.pull(first[1])
-	s.pull(next[0])
-	if n := s.pullAll(); n != 12 {
+	if other, err := s.Lease(t.Context(), Request{Actor: "pull:other", Max: 10}); err != nil || len(other) != 0 {
+		t.Fatalf("%v of a mailbox that is leased, %v", mailboxes(other), err)
+	}
+	for n, l := range first[5:] {
+		if len(s.lease(10)) != 0 {
+			t.Errorf("the mailbox is given again after %d of 2 reports", n)
+		}
+		s.pull(l)
+	}
+	if rest := s.lease(10); len(rest) != 3 || rest[0].Job.Mailbox != got[5] {
+		t.Errorf("left are %v", mailboxes(rest))
+	}
+}
+
+func TestNoMoreThan32PullsOfAMailboxAreLeasedTogether(t *testing.T) {
+	s := newSite(t, nil)
+	id := s.opened(bySource())
+	var entries []*journal.Entry
+	for range 40 {
+		entries = append(entries, s.entry("a@example.org"))
+	}
+	s.extended(id, list, sure(entries...)...)
+	first := s.lease(MaxLeases)
+	if len(first) != 32 || len(s.lease(MaxLeases)) != 0 {
+		t.Fatalf("%d leases", len(first))
+	}
+	for _, l := range first {
+		s.pull(l)
+	}
+	if rest := s.lease(MaxLeases); len(rest) != 8 {
+		t.Errorf("%d leases are left", len(rest))
+	}
+}
+
+func TestPullsThatSeekTheSameMessageAreNotLeasedTogether(t *testing.T) {
+	s := newSite(t, nil)
+	id := s.opened(bySource())
+	for range 3 {
+		s.extended(id, list, sure(s.entry("a@example.org", "A+x@example.org"))...)
+		s.pass(time.Minute)
+	}
+	again, other := s.entry("a@example.org"), s.entry("a@example.org")
+	other.MessageID = again.MessageID
+	s.extended(id, list, sure(again, other)...)
+	for _, want := range []int{4, 4} {
+		leases := s.lease(10)
+		seen := map[string]bool{}
+		for n := range leases {
+			seen[leases[n].Job.Target.MessageID] = true
+		}
+		if len(leases) != want || len(seen) != want {
+			t.Errorf("%d leases of %d messages, want %d", len(leases), len(seen), want)
+		}
+		for _, l := range leases {
+			s.pull(l)
+		}
+	}
+	if n := s.pullAll(); n != 0 {
 		t.Errorf("%d jobs were left", n)
 	}
-	if i := s.incident(id); i.Counts[Pulled] != 15 || i.State != Done {
+	if i := s.incident(id); i.Counts[Pulled] != 8 || i.State != Done {
 		t.Errorf("%+v", i)
 	}
+}
+
+func TestARestoreIsLeasedAlone(t *testing.T) {
+	s := newSite(t, nil)
+	id := s.opened(bySource())
+	s.extended(id, list, sure(s.entry("a@example.org"), s.entry("a@example.org"))...)
+	s.pullAll()
+	_, err := s.Restore(t.Context(), Restore{Incident: id, Actor: alice, Reason: "good"})
+	s.must(err)
+	s.pass(-time.Hour) // older ones are pulled than those that go back
+	older := []*journal.Entry{s.entry("a@example.org"), s.entry("a@example.org")}
+	s.pass(2 * time.Hour)
+	newer := []*journal.Entry{s.entry("a@example.org"), s.entry("a@example.org")}
+	s.extended(id, list, sure(append(older, newer...)...)...)
+	var got []job.Kind
+	var sizes []int
+	for leases := s.lease(10); len(leases) > 0; leases = s.lease(10) {
+		got, sizes = append(got, leases[0].Job.Kind), append(sizes, len(leases))
+		for _, l := range leases {
+			if l.Job.Kind == job.Restore {
+				s.report(l, job.Result{Outcome: job.Restored, Folder: "INBOX", Placed: mailbox.Copy{Folder: "INBOX", ID: "8/" + l.ID}})
+			} else {
+				s.pull(l)
+			}
+		}
+	}
+	if !slices.Equal(got, []job.Kind{job.Pull, job.Restore, job.Restore}) || !slices.Equal(sizes, []int{4, 1, 1}) {
+		t.Errorf("leased were %v, %v at a time", got, sizes)
+	}
+	s.incident(id)
+}
+
+func TestALostLeaseFreesItsMailboxWhenTheOthersHaveEnded(t *testing.T) {
+	s := newSite(t, nil)
+	id := s.opened(bySource())
+	s.extended(id, list, sure(s.entry("a@example.org"), s.entry("a@example.org"), s.entry("a@example.org"))...)
+	leases := s.lease(10)
+	if len(leases) != 3 {
+		t.Fatalf("%d leases", len(leases))
+	}
+	s.pass(defaultLease - time.Second)
+	if lost, err := s.Renew(t.Context(), puller, []string{leases[0].ID, leases[2].ID}); err != nil || len(lost) != 0 {
+		t.Fatal(lost, err)
+	}
+	s.pass(2 * time.Second)
+	if lost, _ := s.Renew(t.Context(), puller, []string{leases[1].ID}); len(lost) != 1 {
+		t.Error("what was not renewed is not lost")
+	}
+	if len(s.lease(10)) != 0 {
+		t.Error("the mailbox is given again while two of its leases are held")
+	}
+	s.pull(leases[0])
+	if len(s.lease(10)) != 0 {
+		t.Error("the mailbox is given again while one of its leases is held")
+	}
+	s.pull(leases[2])
+	if again := s.lease(10); len(again) != 1 || again[0].Job.ID != leases[1].Job.ID {
+		t.Errorf("given again is %+v", again)
+	}
+}
+
+func TestAMailboxIsFreeWhenAllOfItsLeasesAreLost(t *testing.T) {
+	s := newSite(t, nil)
+	id := s.opened(bySource())
+	s.extended(id, list, sure(s.entry("a@example.org"), s.entry("a@example.org"))...)
+	if len(s.lease(10)) != 2 {
+		t.Fatal("they are not leased together")
+	}
+	s.pass(defaultLease + time.Second)
+	if n := s.pullAll(); n != 2 {
+		t.Errorf("%d jobs are given again", n)
+	}
+	s.incident(id)
 }
 
 func TestALeaseThatRunsOutIsGivenAgain(t *testing.T) {

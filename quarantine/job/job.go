@@ -68,8 +68,10 @@ type Kept struct {
 	SHA256 Digest       `json:"sha256"` // of the bytes as they were fetched
 }
 
-// Lease is a job that one sidecar has for a time. Nobody else is given a job in
-// the same mailbox until it was reported or the lease has run out.
+// Lease is a job that one sidecar has for a time. The pulls of one mailbox may be
+// leased together; then they stand next to each other in the answer, the newest
+// message first. Nothing else in that mailbox is given, to that sidecar or another,
+// until each of them was reported or has run out. A restore is leased alone.
 type Lease struct {
 	ID    string    `json:"id"`
 	Job   Job       `json:"job"`
