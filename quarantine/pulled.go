@@ -80,47 +80,42 @@ func (i *Item) Kind() Kind {
 }
 
 // Keep makes an item of a copy that is about to be removed from a mailbox, and
-// returns once bytes and record are durable. It has one recipient, whose copy is
-// Held. Keeping the same copy of the same delivery again gives the same item, as
-// long as it is Held. Errors satisfy disk.ErrNoSpace, among others; then the copy
-// must stay where it is.
+// gives its ID and the name of the bytes once bytes and record are durable. It has
+// one recipient, whose copy is Held. Keeping the same copy of the same delivery
+// again gives the same item, as long as it is Held. Errors satisfy
+// disk.ErrNoSpace, among others; then the copy must stay where it is.
 //
 // It costs one blob and one commit, which group with those of other callers.
-func (q *Quarantine) Keep(ctx context.Context, p Pulled) (*Item, error) {
+func (q *Quarantine) Keep(ctx context.Context, p Pulled) (id string, content blob.Ref, err error) {
 	if err := p.validate(); err != nil {
-		return nil, err
-	}
-	data := q.pulledData(&p)
-	ev, err := event(typePulled, data)
-	if err != nil {
-		return nil, err
+		return "", content, err
 	}
 	// A blob that has no item for longer is one that nobody needs; see Tidy.
 	ctx, cancel := context.WithTimeout(ctx, q.current().HoldTime)
 	defer cancel()
-	content, err := q.o.Blobs.Put(ctx, p.Raw)
+	content, err = q.o.Blobs.Put(ctx, p.Raw)
 	if err != nil {
-		return nil, fmt.Errorf("keep the message: %w", err)
+		return "", content, fmt.Errorf("keep the message: %w", err)
 	}
-	id := q.o.Identity.NewID()
+	ev, err := event(typePulled, q.pulledData(&p, content))
+	if err != nil {
+		return "", content, err
+	}
 	key := sameCopy(&p, content)
-	command := ledger.Command{ID: key, Entity: entityOf(id), Actor: p.Actor, Reason: legible(p.Reason, ledger.MaxReason)}
+	command := ledger.Command{ID: key, Entity: entityOf(q.o.Identity.NewID()), Actor: p.Actor, Reason: legible(p.Reason, ledger.MaxReason)}
 	for {
 		receipt, err := q.o.Ledger.Commit(ctx, command, func(ledger.State) ([]ledger.Event, error) { return []ledger.Event{ev}, nil })
 		if err != nil {
-			return nil, fmt.Errorf("record the item: %w", err)
+			return "", content, fmt.Errorf("record the item: %w", err)
 		}
 		id, _ := idOf(receipt.Entity)
-		item, err := q.state(id)
-		if err != nil {
-			return nil, err
-		}
 		if !receipt.Replayed {
 			q.metrics.pulled.Inc()
-			return item, nil
+			return id, content, nil
 		}
-		if item.State() == Held {
-			return item, nil
+		item, err := q.state(id)
+		if err != nil || item.State() == Held {
+			return id, content, err
 		}
 		// It went back, or was deleted, and is pulled again: what is known of the
 		// earlier item is over, and its bytes may be about to go.
@@ -133,11 +128,10 @@ func sameCopy(p *Pulled, content blob.Ref) string {
 	return "pulled/" + digest(p.Delivery, p.Copy.Folder, p.Copy.ID, string(content[:]))
 }
 
-func (q *Quarantine) pulledData(p *Pulled) pulledData {
+func (q *Quarantine) pulledData(p *Pulled, content blob.Ref) pulledData {
 	scratch := q.o.Scratch()
 	defer func() { _ = scratch.Close() }()
-	m := q.current().Parser.Parse(p.Raw, scratch)
-	f := messageFacts(m, blob.RefOf(p.Raw))
+	f := messageFacts(q.current().outline.Parse(p.Raw, scratch), content)
 	f.Ref, f.Received, f.From, f.Sender = p.Ref, p.Copy.Date, Octets("<"+p.Sender+">"), legibleSender(p.Sender)
 	// Names of a message can be as long as its header; the bytes are in the blob.
 	c := p.Copy

@@ -51,12 +51,12 @@ func aPull() Pulled {
 
 func (h *house) keep(p Pulled) *Item {
 	h.t.Helper()
-	item, err := h.Keep(context.Background(), p)
+	id, _, err := h.Keep(context.Background(), p)
 	if err != nil {
 		h.t.Fatal(err)
 	}
 	h.settle()
-	return h.item(item.ID)
+	return h.item(id)
 }
 
 func (h *house) bytesOf(id string) string {
@@ -122,12 +122,12 @@ func TestTheSameCopyIsKeptOnce(t *testing.T) {
 		wg.Go(func() {
 			p := aPull()
 			p.Copy.ID = "17/99"
-			item, err := h.Keep(context.Background(), p)
+			id, _, err := h.Keep(context.Background(), p)
 			if err != nil {
 				t.Error(err)
 				return
 			}
-			all.Store(item.ID, true)
+			all.Store(id, true)
 		})
 	}
 	wg.Wait()
@@ -284,7 +284,7 @@ func TestACopyIsNotKeptWhenItCannotBe(t *testing.T) {
 	} {
 		p := aPull()
 		mistake(&p)
-		if _, err := h.Keep(context.Background(), p); err == nil {
+		if _, _, err := h.Keep(context.Background(), p); err == nil {
 			t.Errorf("%s: kept", name)
 		}
 	}
@@ -295,7 +295,7 @@ func TestACopyIsNotKeptWhenItCannotBe(t *testing.T) {
 			}
 			return nil
 		})
-		if _, err := h.Keep(context.Background(), aPull()); !errors.Is(err, disk.ErrNoSpace) {
+		if _, _, err := h.Keep(context.Background(), aPull()); !errors.Is(err, disk.ErrNoSpace) {
 			t.Errorf("with no room for the %s: %v", op, err)
 		}
 		h.disk.Inject(nil)
@@ -421,7 +421,7 @@ func BenchmarkKeep(b *testing.B) {
 						p := aPull()
 						p.Copy.ID = fmt.Sprint("17/", n)
 						p.Raw = fmt.Appendf(nil, "Subject: %d\r\nMessage-ID: <%d@x.example>\r\n\r\n%s", n, n, body)
-						if _, err := q.Keep(context.Background(), p); err != nil {
+						if _, _, err := q.Keep(context.Background(), p); err != nil {
 							b.Error(err)
 							return
 						}

@@ -93,6 +93,8 @@ type Settings struct {
 	Retention time.Duration   // items older than this expire; 0: never
 	HoldTime  time.Duration   // the longest that Hold takes: bytes that are younger may be waiting for their item; required
 	Senders   Senders
+
+	outline *message.Parser // Parser, without what an item does not tell of a message
 }
 
 // Errors of this package.
@@ -167,6 +169,7 @@ func (q *Quarantine) SetSettings(s Settings) error {
 	if s.Retention < 0 || s.HoldTime <= 0 {
 		return fmt.Errorf("quarantine: a retention of %s and a hold time of %s", s.Retention, s.HoldTime)
 	}
+	s.outline = s.Parser.Linkless()
 	q.mu.Lock()
 	q.settings = s
 	q.mu.Unlock()

@@ -120,7 +120,7 @@ func (s *state) within(left *int64, text []byte, place string) []byte {
 // linksIn looks for links in text. The place is that of the text; how a link
 // stands in it is added, unless the place is exact already.
 func (s *state) linksIn(text []byte, isHTML bool, place string, exact bool) {
-	if len(text) == 0 {
+	if len(text) == 0 || s.linkless {
 		return
 	}
 	s.urls.place, s.urls.exact = place, exact

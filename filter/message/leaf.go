@@ -114,6 +114,9 @@ func (s *state) read(i int, f flow, c *content, wantPrint bool) {
 	p := &s.parts[i]
 	p.Detected = detect(first, p.Text)
 	v := viewOf(p, first, c)
+	if s.linkless {
+		v.html, v.plain, v.folded = false, false, false
+	}
 	var keep *keeper
 	if v.any() && f.whole == nil {
 		keep = s.keeper(f.size)

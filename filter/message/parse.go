@@ -35,12 +35,12 @@ func NewParser(limits Limits) (*Parser, error) {
 			f.Set(defaults.Field(i))
 		}
 	}
-	return newParser(limits, false), nil
+	return newParser(limits, false, false), nil
 }
 
-func newParser(limits Limits, lean bool) *Parser {
+func newParser(limits Limits, lean, linkless bool) *Parser {
 	return &Parser{limits, &sync.Pool{New: func() any {
-		s := &state{limits: limits, lean: lean, digest: newDigester()}
+		s := &state{limits: limits, lean: lean, linkless: linkless, digest: newDigester()}
 		s.emit = s.found
 		return s
 	}}}
@@ -49,7 +49,12 @@ func newParser(limits Limits, lean bool) *Parser {
 // Lean gives a parser with the same limits that leaves out SHA1 and MD5 of parts
 // that are no files: they take a tenth of the time that mail without attachments
 // takes.
-func (p *Parser) Lean() *Parser { return newParser(p.limits, true) }
+func (p *Parser) Lean() *Parser { return newParser(p.limits, true, false) }
+
+// Linkless gives a lean parser that looks for no links either: its messages have
+// no URLs, and none of the defects that only show in a search for them. Envelope,
+// header, parts, their names and SHA256 are the same.
+func (p *Parser) Linkless() *Parser { return newParser(p.limits, true, true) }
 
 // Parse reads one message with a parser of its own; limits that make no sense
 // are the default ones. See Parser.Parse.
@@ -78,10 +83,11 @@ func (p *Parser) Parse(raw []byte, scratch Scratch) *Message {
 
 // state is the work on one message.
 type state struct {
-	limits  Limits
-	lean    bool // see Parser.Lean
-	scratch Scratch
-	err     error // of the scratch
+	limits   Limits
+	lean     bool // see Parser.Lean
+	linkless bool // see Parser.Linkless
+	scratch  Scratch
+	err      error // of the scratch
 
 	parts       []Part
 	defects     []Defect

@@ -214,3 +214,31 @@ func TestTypesAreToldByContent(t *testing.T) {
 		}
 	}
 }
+
+func TestAParserWithoutLinksFindsTheSamePartsAndDigests(t *testing.T) {
+	p, err := NewParser(Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	linkless := p.Linkless()
+	texts := [][]byte{
+		[]byte("From: a@example.org\r\nSubject: x\r\nX-Mozilla-Cloud-Part: cloudFile; url=https://cloud.example/f\r\nContent-Type: text/html\r\n\r\n<a href=https://evil.example/>x</a>"),
+		[]byte("Content-Type: multipart/mixed; boundary=b\r\n\r\nsee http://preamble.example/\r\n--b\r\n\r\nhttp://evil.example/\r\nbegin 644 f.txt\r\n#0V%T\r\n`\r\nend\r\n--b\r\n" +
+			"Content-Type: application/octet-stream; name=m.eml\r\n\r\nSubject: inner\r\n\r\nhttp://inner.example/\r\n--b--\r\nhttp://epilogue.example/\r\n"),
+	}
+	for _, text := range texts {
+		whole, outline := p.Parse(text, nil), linkless.Parse(text, nil)
+		if len(whole.URLs) == 0 || len(outline.URLs) > 0 {
+			t.Errorf("%d links, and %d without", len(whole.URLs), len(outline.URLs))
+		}
+		if len(whole.Parts) != len(outline.Parts) || whole.Subject() != outline.Subject() || whole.Body != outline.Body {
+			t.Errorf("%d parts and %d, subjects %q and %q", len(whole.Parts), len(outline.Parts), whole.Subject(), outline.Subject())
+			continue
+		}
+		for n := range whole.Parts {
+			if a, b := &whole.Parts[n], &outline.Parts[n]; a.Path != b.Path || a.Name != b.Name || a.SHA256 != b.SHA256 || a.Container != b.Container || a.Size != b.Size {
+				t.Errorf("part %s is %+v, and %+v", a.Path, *a, *b)
+			}
+		}
+	}
+}

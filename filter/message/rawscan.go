@@ -13,6 +13,9 @@ const placeRaw = "raw"
 // with the encodings undone that they look as if they were in. It has a budget
 // of its own, so that junk does not use up that of the message's text.
 func (s *state) rawScan(text []byte) {
+	if s.linkless {
+		return
+	}
 	text = text[:min(int64(len(text)), s.rawLeft+1)] // one more, for the defect
 	s.rawLinks(text)
 	if looksQuoted(text) {

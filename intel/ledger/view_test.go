@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/weirmail/weir/intel/disk"
+	"github.com/weirmail/weir/intel/disk/faulty"
 )
 
 // listView keeps events in memory.
@@ -109,6 +110,22 @@ func TestAViewCatchesUpInGroupsOfWholeRecords(t *testing.T) {
 	}
 	if v.groups > len(all)/groupEvents+2 {
 		t.Errorf("%d groups for %d events", v.groups, len(all))
+	}
+}
+
+func TestEventsGatherForAViewUntilSomebodyWaits(t *testing.T) {
+	v := &listView{name: "list"}
+	o := testOptions(t, faulty.New("/state", 1), "/state/ledger")
+	o.Views = []View{v}
+	l := mustOpen(t, o)
+	const n = 400
+	var last Receipt
+	for i := range n {
+		last = commit(t, l, fmt.Sprint(i), fmt.Sprint(i), "one")
+	}
+	must(t, l.Wait(ctx, last.Cursor))
+	if events, _ := v.look(); len(events) != n || v.groups > n/4 {
+		t.Errorf("%d events in %d groups", len(events), v.groups)
 	}
 }
 

@@ -41,7 +41,7 @@ type Tracker interface {
 
 // Items keeps what is pulled; *quarantine.Quarantine does.
 type Items interface {
-	Keep(ctx context.Context, p quarantine.Pulled) (*quarantine.Item, error)
+	Keep(ctx context.Context, p quarantine.Pulled) (id string, content blob.Ref, err error)
 	Return(ctx context.Context, id, actor, reason string, override bool) (*quarantine.Item, error)
 	Returned(ctx context.Context, id, actor string, ok bool, detail string) (*quarantine.Item, error)
 	Message(ctx context.Context, id, actor, how string) (*quarantine.Item, blob.Content, error)

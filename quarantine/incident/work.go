@@ -2,7 +2,6 @@ package incident
 
 import (
 	"context"
-	"crypto/sha256"
 	"fmt"
 	"slices"
 	"time"
@@ -279,14 +278,14 @@ func (d *Desk) Keep(ctx context.Context, actor, lease string, c mailbox.Copy, ra
 	}
 	ctx, cancel := detached(ctx)
 	defer cancel()
-	item, err := d.o.Items.Keep(ctx, quarantine.Pulled{
+	item, content, err := d.o.Items.Keep(ctx, quarantine.Pulled{
 		Incident: l.incident, Delivery: l.id, Ref: rec.Ref, Sender: rec.Sender, Mailbox: rec.Mailbox, Address: rec.Address,
 		Copy: c, Raw: raw, Actor: actor, Reason: reasonOf(rec),
 	})
 	if err != nil {
 		return job.Kept{}, err
 	}
-	k := job.Kept{Item: item.ID, Copy: c, Bytes: int64(len(raw)), SHA256: sha256.Sum256(raw)}
+	k := job.Kept{Item: item, Copy: c, Bytes: int64(len(raw)), SHA256: job.Digest(content)}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if d.record(l).kept(k.Item) != nil {
