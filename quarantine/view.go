@@ -25,6 +25,8 @@ type View struct {
 	db  *kv.DB
 	enc cbor.EncMode
 	dec cbor.DecMode
+
+	batch kv.Batch // of Apply, whose calls do not overlap; empty between them
 }
 
 const (
@@ -46,7 +48,7 @@ func NewView(db *kv.DB) (*View, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &View{db, enc, dec}, nil
+	return &View{db: db, enc: enc, dec: dec}, nil
 }
 
 // Name implements ledger.View.
@@ -93,7 +95,8 @@ func (v *View) Apply(_ context.Context, events []ledger.Event, upTo ledger.Curso
 			return err
 		}
 	}
-	var b kv.Batch
+	b := &v.batch
+	defer b.Reset()
 	for id, item := range changed {
 		if item.ID == "" {
 			continue
@@ -105,7 +108,7 @@ func (v *View) Apply(_ context.Context, events []ledger.Event, upTo ledger.Curso
 		// Events that are small can be of items that are not. What is written
 		// without the cursor is passed over when it comes again.
 		if !b.Room(3, len(data)+2*kv.MaxKey) {
-			if err := v.db.Commit(&b); err != nil {
+			if err := v.db.Commit(b); err != nil {
 				return err
 			}
 			b.Reset()
@@ -118,7 +121,7 @@ func (v *View) Apply(_ context.Context, events []ledger.Event, upTo ledger.Curso
 		}
 	}
 	b.SetApplied(viewName, upTo.Bytes())
-	return v.db.Commit(&b)
+	return v.db.Commit(b)
 }
 
 // itemKey makes keys come in the order of time, the newest first, and those of

@@ -44,6 +44,7 @@ type index struct {
 	wake   chan struct{}
 
 	flushing sync.Mutex // held while the database is written; before mu
+	batch    kv.Batch   // of what is written, empty between; under flushing
 
 	mu       sync.Mutex
 	snapshot *kv.Snapshot
@@ -247,7 +248,8 @@ func (x *index) flush() error {
 
 // write puts changes into the database. Doing so again changes nothing.
 func (x *index) write(changes []change) error {
-	var b kv.Batch
+	b := &x.batch
+	defer b.Reset()
 	for i, c := range changes {
 		value := c.encode()
 		b.Set(x.key(keyEntity, c.entity), value)
@@ -258,7 +260,7 @@ func (x *index) write(changes []change) error {
 		const most = 4 * (3*MaxWord + 256) // of one change and the cursor, generously
 		if i == len(changes)-1 || !b.Room(4, most) {
 			b.SetApplied(x.prefix, c.cursor.Bytes())
-			if err := x.db.Commit(&b); err != nil {
+			if err := x.db.Commit(b); err != nil {
 				return err
 			}
 			b.Reset()

@@ -62,12 +62,12 @@ type applying struct {
 	marks      map[string]bool    // keys without a value, and whether they are there
 	newCases   map[string]bool
 	newRecords map[string]bool
-	batch      kv.Batch
+	batch      *kv.Batch
 	bytes      int // that changed records will take, about
 }
 
 func newApplying(v *View, s *kv.Snapshot) *applying {
-	return &applying{v: v, s: s, cases: map[string]*caseRecord{}, records: map[string]*record{}, marks: map[string]bool{},
+	return &applying{v: v, s: s, batch: &v.batch, cases: map[string]*caseRecord{}, records: map[string]*record{}, marks: map[string]bool{},
 		newCases: map[string]bool{}, newRecords: map[string]bool{}}
 }
 
@@ -420,7 +420,7 @@ func (a *applying) flush(upTo *ledger.Cursor) error {
 	if a.batch.Len() == 0 {
 		return nil
 	}
-	err := a.v.db.Commit(&a.batch)
+	err := a.v.db.Commit(a.batch)
 	a.batch.Reset()
 	return err
 }

@@ -25,6 +25,8 @@ type View struct {
 	db  *kv.DB
 	enc cbor.EncMode
 	dec cbor.DecMode
+
+	batch kv.Batch // of Apply, whose calls do not overlap; empty between them
 }
 
 const (
@@ -55,7 +57,7 @@ func NewView(db *kv.DB) (*View, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &View{db, enc, dec}, nil
+	return &View{db: db, enc: enc, dec: dec}, nil
 }
 
 // Name implements ledger.View.
@@ -82,6 +84,7 @@ func (v *View) Apply(_ context.Context, events []ledger.Event, upTo ledger.Curso
 		return err
 	}
 	defer s.Release()
+	defer v.batch.Reset()
 	a := newApplying(v, s)
 	for n := range events {
 		if err := a.apply(&events[n]); err != nil {

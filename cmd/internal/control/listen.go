@@ -5,6 +5,8 @@ import (
 	"sync"
 
 	"go.uber.org/zap"
+
+	"github.com/weirmail/weir/cmd/internal/control/api"
 )
 
 // perUser bounds the connections that one user has at once, so that nobody who
@@ -69,6 +71,21 @@ type conn struct {
 	net.Conn
 	peer  *peer
 	leave func()
+
+	mu     sync.Mutex
+	access *Access // by which caller was found
+	caller api.Caller
+}
+
+// callerBy says who the user is. Looking names up is worth doing once for a
+// connection and the roles in force.
+func (c *conn) callerBy(a *Access) api.Caller {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.access != a {
+		c.access, c.caller = a, a.caller(c.peer)
+	}
+	return c.caller
 }
 
 // Close implements net.Conn.

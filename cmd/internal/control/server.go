@@ -253,7 +253,7 @@ func (s *Server) answer(c *call) (answer any, err error) {
 func (s *Server) identify(c *call) (remote bool, err error) {
 	switch known := c.r.Context().Value(connKey{}).(type) {
 	case *conn:
-		c.caller = s.access.Load().caller(known.peer)
+		c.caller = known.callerBy(s.access.Load())
 		return false, nil
 	case *tls.Conn:
 		name, err := holderOf(known)

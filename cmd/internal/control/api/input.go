@@ -51,17 +51,20 @@ func Match(all []Operation, method, path string) (o Operation, params map[string
 // matchPath gives what stands for the {name}s of a pattern, nil where the path
 // is another one.
 func matchPath(pattern string, segments []string) (map[string]string, error) {
-	parts := strings.Split(pattern[1:], "/")
-	if len(parts) != len(segments) {
+	rest := pattern
+	for _, segment := range segments {
+		part, ok := nextPart(&rest)
+		if _, isParam := paramName(part); !ok || !isParam && part != segment {
+			return nil, nil
+		}
+	}
+	if rest != "" {
 		return nil, nil
 	}
 	params := map[string]string{}
-	for i, part := range parts {
+	for i, part := range strings.Split(pattern[1:], "/") {
 		name, isParam := paramName(part)
 		if !isParam {
-			if part != segments[i] {
-				return nil, nil
-			}
 			continue
 		}
 		value, err := url.PathUnescape(segments[i])
@@ -71,6 +74,20 @@ func matchPath(pattern string, segments []string) (map[string]string, error) {
 		params[name] = value
 	}
 	return params, nil
+}
+
+// nextPart takes the first part of a path off it.
+func nextPart(path *string) (part string, ok bool) {
+	rest, ok := strings.CutPrefix(*path, "/")
+	if !ok {
+		return "", false
+	}
+	end := strings.IndexByte(rest, '/')
+	if end < 0 {
+		end = len(rest)
+	}
+	*path = rest[end:]
+	return rest[:end], true
 }
 
 func paramName(part string) (string, bool) {

@@ -1,7 +1,6 @@
 package client
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -99,7 +98,7 @@ func (j *Jobs) Keep(ctx context.Context, lease string, c mailbox.Copy, raw []byt
 		return job.Kept{}, err
 	}
 	head = append(head, '\n')
-	body := func() io.Reader { return io.MultiReader(bytes.NewReader(head), bytes.NewReader(raw)) }
+	body := func() io.Reader { return &net.Buffers{head, raw} }
 	answer, err := j.c.sendBody(ctx, api.OpJobKeep, api.LeaseID{Lease: lease}, api.CopyType, int64(len(head)+len(raw)), body)
 	if err != nil {
 		return job.Kept{}, jobError(err)
