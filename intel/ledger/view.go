@@ -14,7 +14,8 @@ import (
 
 // View is derived from the ledger's events and can be built again from them at
 // any time. Package viewtest has the conformance suite. The ledger calls its
-// methods from one goroutine, one after the other.
+// methods from one goroutine, one after the other. It lets events gather for a
+// moment (50 ms) before it applies them, unless somebody waits (Ledger.Wait).
 type View interface {
 	// Name names the view in logs and metrics; it is always the same.
 	Name() string
