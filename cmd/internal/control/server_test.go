@@ -1,6 +1,7 @@
 package control_test
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -213,6 +214,30 @@ func TestRolesChangeWhileTheServerRuns(t *testing.T) {
 	h.Server.SetAccess(control.Access{})
 	if got := ask(); got != http.StatusForbidden {
 		t.Fatalf("without it again: %d", got)
+	}
+}
+
+func TestRolesChangeForAConnectionThatIsOpen(t *testing.T) {
+	h := controltest.New(t, control.Access{})
+	c := dialAs(t, h.Socket, uidViewer, uidViewer)
+	answers := bufio.NewReader(c)
+	for _, tt := range []struct {
+		access control.Access
+		want   int
+	}{{control.Access{}, http.StatusForbidden}, {roles(), http.StatusOK}, {roles(), http.StatusOK}, {control.Access{}, http.StatusForbidden}} {
+		h.Server.SetAccess(tt.access)
+		if _, err := io.WriteString(c, "GET /v1/status HTTP/1.1\r\nHost: weir\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		answer, err := http.ReadResponse(answers, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, answer.Body)
+		_ = answer.Body.Close()
+		if answer.StatusCode != tt.want {
+			t.Errorf("answered with %d, want %d", answer.StatusCode, tt.want)
+		}
 	}
 }
 
