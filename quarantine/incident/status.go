@@ -58,7 +58,7 @@ func (d *Desk) Status() Status {
 	}
 	for _, b := range d.queue.boxes {
 		for _, t := range b.ready.items {
-			if b.leased == nil && (s.Oldest.IsZero() || t.due.Before(s.Oldest)) {
+			if b.leased == 0 && (s.Oldest.IsZero() || t.due.Before(s.Oldest)) {
 				s.Oldest = t.due
 			}
 		}
