@@ -75,24 +75,25 @@ type Backend interface {
 // Account is one user's mailbox, of one caller at a time. After ErrUnreachable it
 // is of no more use but to Close.
 type Account interface {
-	// Find looks for the copies of a message in every folder of the user's own:
+	// Find looks for the copies of messages in every folder of the user's own:
 	// junk, trash and archive too. Folders that only show what lies in others, and
-	// those that other users share, are left out. See Target for the order.
+	// those that other users share, are left out. See Target for the order. All
+	// targets together cost about what one does: whoever has several asks once.
 	//
 	// A copy that it gives is a candidate: everything in a header can be forged.
-	// An error for one folder comes with the rest still to follow, and whoever saw
-	// one cannot say that the message is not there. The caller may use the Account
-	// within the loop.
-	Find(ctx context.Context, target Target) iter.Seq2[Copy, error]
+	// One that is a candidate for several targets is given for each. An error for
+	// one folder comes with the rest still to follow, and whoever saw one cannot say
+	// that a message is not there. The caller may use the Account within the loop.
+	Find(ctx context.Context, targets []Target) iter.Seq2[Found, error]
 	// Fetch writes the bytes of a copy, all of them or an error, after which what
 	// was written is worth nothing. Errors satisfy ErrGone, ErrStale, ErrFolderGone,
 	// ErrTooLarge, ErrAltered or ErrUnreachable, or are those of w, among others.
 	Fetch(ctx context.Context, c Copy, w io.Writer) error
-	// Remove takes a copy out of the mailbox for good, and looks whether it is
-	// gone. It may be called again. Errors satisfy ErrStale, ErrFolderGone,
-	// ErrRefused or ErrUnreachable, among others; after the last one the copy is
-	// there or not.
-	Remove(ctx context.Context, c Copy) (Removal, error)
+	// Remove takes copies out of the mailbox for good, looks whether they are gone,
+	// and gives what became of each, in their order. It may be called again. Errors
+	// satisfy ErrStale, ErrFolderGone, ErrRefused or ErrUnreachable, among others;
+	// after the last one that copy is there or not.
+	Remove(ctx context.Context, copies []Copy) []Removal
 	// Gone reports whether a copy is not where it was. It looks anew. Errors
 	// satisfy ErrStale, ErrFolderGone or ErrUnreachable, among others.
 	Gone(ctx context.Context, c Copy) (bool, error)
@@ -122,6 +123,12 @@ type Target struct {
 	// Around is when it was delivered. The search by content begins with mail of
 	// that time; nothing is left out for its time.
 	Around time.Time
+}
+
+// Found is a candidate, and for which of the targets.
+type Found struct {
+	Target int // its index
+	Copy   Copy
 }
 
 // Copy is one copy of a message as it stands in a mailbox. It is plain data, of
@@ -194,26 +201,12 @@ const (
 	ByContent   By = "content" // the fingerprint was compared
 )
 
-// Removal says what Remove found.
-type Removal int
-
-// What became of a copy that was to be removed.
-const (
-	NotRemoved  Removal = iota // there was an error
-	Removed                    // it was there and is gone; by its user, if he moved it in that moment
-	AlreadyGone                // it was not there any more
-)
-
-// String gives the outcome's word.
-func (r Removal) String() string {
-	switch r {
-	case Removed:
-		return "removed"
-	case AlreadyGone:
-		return "already-gone"
-	default:
-		return "not-removed"
-	}
+// Removal says what became of one copy that was to be removed.
+type Removal struct {
+	// Taken says that it was there and is gone: by its user, if he moved it in that
+	// moment. Without it and without an error it was not there any more.
+	Taken bool
+	Err   error
 }
 
 // Return is a message to be put back.
