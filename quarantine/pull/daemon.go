@@ -57,6 +57,8 @@ type lease struct {
 	ctx  context.Context // ends when the lease is lost
 	end  context.CancelCauseFunc
 	hold time.Duration // after it was given or renewed
+	// release lets go of it, and of its place. It may be called again.
+	release func()
 
 	mu    sync.Mutex
 	until time.Time // when it has run out, by our clock, unless it is renewed
@@ -94,12 +96,7 @@ func (d *daemon) run(ctx, work context.Context) {
 		}
 		asked := time.Now()
 		leases, err := d.Jobs.Lease(ctx, n, d.p.o.Wait)
-		given := 0
-		for _, l := range leases[:min(n, len(leases))] {
-			if d.begin(ctx, work, l) {
-				given++
-			}
-		}
+		given := d.begin(ctx, work, leases[:min(n, len(leases))])
 		d.giveBack(n - given)
 		switch {
 		case ctx.Err() != nil:
@@ -165,43 +162,70 @@ func sleep(ctx context.Context, pause time.Duration) {
 	}
 }
 
-// begin starts a job. It reports false for a lease that is under way already.
-func (d *daemon) begin(ctx, work context.Context, given job.Lease) bool {
+// begin starts jobs: the pulls of one mailbox together, in their order. It gives
+// how many leases there are that were not under way already.
+func (d *daemon) begin(stop, work context.Context, given []job.Lease) int {
+	var all [][]*lease
+	pulls := map[string]int{} // where in all those of a mailbox are
+	held := 0
+	for _, g := range given {
+		l := d.hold(work, g)
+		if l == nil {
+			continue
+		}
+		held++
+		if at, ok := pulls[g.Job.Mailbox]; ok && g.Job.Kind == job.Pull {
+			all[at] = append(all[at], l)
+			continue
+		}
+		if g.Job.Kind == job.Pull {
+			pulls[g.Job.Mailbox] = len(all)
+		}
+		all = append(all, []*lease{l})
+	}
+	select {
+	case d.news <- struct{}{}:
+	default:
+	}
+	for _, leases := range all {
+		d.jobs.Go(func() {
+			defer func() {
+				for _, l := range leases {
+					l.release()
+				}
+			}()
+			d.p.do(stop, work, leases)
+		})
+	}
+	return held
+}
+
+// hold begins to hold a lease. It gives nil for one that is held already.
+func (d *daemon) hold(work context.Context, given job.Lease) *lease {
 	hold := time.Until(given.Until)
 	if hold < time.Second {
 		hold = unclear
 	}
 	hold = min(hold, longestHold)
 	l := &lease{Lease: given, d: d, hold: hold, until: time.Now().Add(hold)}
-	l.ctx, l.end = context.WithCancelCause(work)
 	d.mu.Lock()
-	_, known := d.leases[given.ID]
-	if !known {
-		d.leases[given.ID] = l
-	}
-	d.mu.Unlock()
-	if known {
+	defer d.mu.Unlock()
+	if d.leases[given.ID] != nil {
 		d.log.Warn("the daemon gave a lease twice", zap.String("lease", given.ID))
+		return nil
+	}
+	l.ctx, l.end = context.WithCancelCause(work)
+	l.release = sync.OnceFunc(func() {
+		d.mu.Lock()
+		delete(d.leases, given.ID)
+		d.mu.Unlock()
 		l.end(nil)
-		return false
-	}
-	select {
-	case d.news <- struct{}{}:
-	default:
-	}
-	d.p.metrics.leased(d.Name, 1)
-	d.jobs.Go(func() {
-		defer func() {
-			d.mu.Lock()
-			delete(d.leases, given.ID)
-			d.mu.Unlock()
-			l.end(nil)
-			d.p.metrics.leased(d.Name, -1)
-			d.giveBack(1)
-		}()
-		d.p.do(ctx, l)
+		d.p.metrics.leased(d.Name, -1)
+		d.giveBack(1)
 	})
-	return true
+	d.leases[given.ID] = l
+	d.p.metrics.leased(d.Name, 1)
+	return l
 }
 
 // renew renews all leases in time, until ctx ends.

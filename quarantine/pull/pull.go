@@ -16,10 +16,15 @@
 //
 // # One mailbox at a time
 //
-// Jobs for one mailbox never run at the same time, even if several daemons lease
-// them: what waits for its turn keeps its lease. A Store has a number of
-// connections that are open at once. A connection stays with a mailbox for the
-// next job, and for a moment after the last.
+// Nobody else works in a mailbox, whichever daemon sends him: what waits for its
+// turn keeps its lease. The pulls of one mailbox that a daemon leases at once are
+// done at once, since every command costs a mail server about the same for many
+// messages as for one: they share each search, and each removal is of all that is
+// durable by then. Each job ends by itself, and one that fails leaves the others
+// alone. If two of them mean the same copy, the first takes it.
+//
+// A Store has a number of connections that are open at once. A connection stays
+// with a mailbox for the next job, and for a moment after the last.
 //
 // A Store that does not answer is left alone for a while that grows (a
 // quarter of a second to a minute): one login is tried at its end, and nobody else
@@ -69,9 +74,8 @@ type Jobs interface {
 type Daemon struct {
 	Name string // for people; required, and unique
 	Jobs Jobs   // required
-	// Leases is how many jobs are leased at once; default 256. Of a mailbox that is
-	// leased, the next job comes as soon as one was reported, while its connection is
-	// still open: so this is best more than the mailboxes that have jobs at a time.
+	// Leases is how many jobs are leased at once; default 256. This is best several
+	// times the connections of the stores: a mailbox's jobs are cheaper together.
 	Leases int
 }
 

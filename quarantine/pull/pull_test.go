@@ -58,11 +58,11 @@ func TestWhatGoesWrongInAMailboxIsToldAsWhatItIs(t *testing.T) {
 		"not to be removed":              {&memory{remove: often(always, mailbox.ErrRefused)}, nil, "failed, 1 left"},
 		"broken off in the removal":      {&memory{remove: often(2, mailbox.ErrUnreachable)}, nil, "pulled, 1 removed"},
 		"broken off for ever":            {&memory{fetch: often(always, mailbox.ErrUnreachable)}, nil, "unreachable, 1 left"},
-		"a panic in the mailbox":         {&memory{fetch: func(string) error { panic("x") }}, nil, "failed"},
+		"a panic in the mailbox":         {&memory{fetch: func(string) error { panic("x") }}, nil, "failed, 1 left"},
 		"a daemon that hesitates":        {&memory{}, often(2, errOdd), "pulled, 1 removed"},
 		"a daemon that takes nothing":    {&memory{}, often(always, errOdd), "unreachable, 1 left"},
 		"a daemon that takes less":       {&memory{}, often(always, mailbox.ErrTooLarge), "failed, 1 left"},
-		"a daemon that panics, our side": {&memory{}, func(string) error { panic("x") }, "failed"},
+		"a daemon that panics, our side": {&memory{}, func(string) error { panic("x") }, "failed, 1 left"},
 	} {
 		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -106,7 +106,7 @@ func TestAPanicFailsNoOtherJob(t *testing.T) {
 	for i := range 10 {
 		want := "pulled, 1 removed"
 		if i == 3 {
-			want = "failed"
+			want = "failed, 1 left"
 		}
 		if got := pulltest.Was(s.result(i)); got != want {
 			t.Errorf("job %d: %s", i, got)
@@ -241,9 +241,7 @@ func TestAMailThatGotANewNameIsKeptOnce(t *testing.T) {
 		m.remove = func(string) error {
 			switch tries++; tries {
 			case 1:
-				m.mu.Lock()
-				m.id = "2/1"
-				m.mu.Unlock()
+				m.rename("2/1")
 				return mailbox.ErrUnreachable
 			case 2:
 				return mailbox.ErrStale

@@ -16,35 +16,39 @@ var errContent = errors.New("what the daemon gives is not what was kept")
 
 // restore puts one copy back. A Backend puts nothing there twice, so this may be
 // cut off and done again.
-func (w *work) restore(ctx context.Context, b *box) (job.Result, error) {
-	j := &w.l.Job
-	leave, err := w.p.room.enter(w.soft, j.Item.Bytes)
+func (w *work) restore() (r job.Result, err error) {
+	item := &w.l.Job.Item
+	leave, err := w.v.p.room.enter(w.v.soft, item.Bytes)
 	if err != nil {
-		return job.Result{}, err
+		return r, err
 	}
 	defer leave()
-	raw, err := w.content(ctx, &j.Item)
-	var put mailbox.Restored
-	if err == nil {
-		err = w.at(b, func(a mailbox.Account) (err error) {
-			put, err = a.Restore(ctx, mailbox.Return{Raw: raw, Was: j.Item.Copy, Besides: j.Besides})
-			return err
-		})
-	}
+	raw, err := w.content(item)
 	if err != nil {
-		return w.failing(job.Result{}, err)
+		return r, err
 	}
-	r := job.Result{Outcome: job.Restored, Folder: put.Copy.Folder, Existed: put.Existed, Placed: put.Copy}
-	if put.Copy.Folder != j.Item.Copy.Folder {
-		r.Detail = fmt.Sprintf("folder %.80q is gone: it was put into %.80q", j.Item.Copy.Folder, put.Copy.Folder)
+	var put mailbox.Restored
+	err = w.v.at(func(a mailbox.Account) error {
+		err := w.step()
+		if err == nil {
+			put, err = a.Restore(w.v.ctx, mailbox.Return{Raw: raw, Was: item.Copy, Besides: w.l.Job.Besides})
+		}
+		return err
+	})
+	if err != nil {
+		return r, err
+	}
+	r = job.Result{Outcome: job.Restored, Folder: put.Copy.Folder, Existed: put.Existed, Placed: put.Copy}
+	if put.Copy.Folder != item.Copy.Folder {
+		r.Detail = fmt.Sprintf("folder %.80q is gone: it was put into %.80q", item.Copy.Folder, put.Copy.Folder)
 	}
 	return r, nil
 }
 
 // content gives the bytes that were kept.
-func (w *work) content(ctx context.Context, item *job.Kept) ([]byte, error) {
+func (w *work) content(item *job.Kept) ([]byte, error) {
 	var raw limited
-	err := w.ask(ctx, func() error {
+	err := w.ask(func(ctx context.Context) error {
 		raw = limited{left: item.Bytes}
 		return w.l.d.Jobs.Content(ctx, w.l.ID, &raw)
 	})

@@ -1,9 +1,7 @@
 package pull
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -35,6 +33,7 @@ type found struct {
 	job.Copy
 	sum      job.Digest // of the bytes that are in quarantine as Item
 	verified bool       // its content is the target's
+	keeping  bool       // the daemon is being given its bytes
 	done     bool       // there is nothing more to do with it, as long as it is the same
 	tried    bool       // it was to be removed before, and may have been
 	strayed  bool       // it stands elsewhere now, or its user took it: not we
@@ -42,25 +41,39 @@ type found struct {
 	tries    int        // of reading it
 }
 
-// taking is one pull. It outlives the connection.
+// due reports whether a copy is to be taken out: its bytes are in quarantine.
+func (f *found) due() bool { return f.Item != "" && f.Fate == "" && !f.done }
+
+// search says what of a message is searched for.
+type search int
+
+const (
+	byName search = iota
+	byContent
+)
+
+// taking is one pull: what is known of its copies. It outlives the connection.
 type taking struct {
-	w       *work
+	*work
 	job     *job.Job
 	all     []*found // in the order in which they were seen
 	at      map[place]*found
+	next    search
 	round   int
+	again   bool  // the last search showed that another one is needed
+	waits   bool  // it showed a copy that another job is taking out
+	breaks  int   // connections that broke off while its copies were dealt with
 	trouble error // a folder could not be searched
+	err     error // why it is to end
 }
 
-// pull takes every verified copy out of a mailbox.
-func (w *work) pull(ctx context.Context, b *box) (job.Result, error) {
-	t := &taking{w: w, job: &w.l.Job, at: map[place]*found{}}
+func newTaking(w *work) *taking {
+	t := &taking{work: w, job: &w.l.Job, at: map[place]*found{}}
 	for _, k := range t.job.Kept {
 		f := t.add(k.Copy)
 		f.Item, f.sum, f.verified, f.tried = k.Item, k.SHA256, true, true
 	}
-	err := w.at(b, func(a mailbox.Account) error { return t.take(ctx, a) })
-	return t.result(err)
+	return t
 }
 
 func (t *taking) add(c mailbox.Copy) *found {
@@ -70,66 +83,49 @@ func (t *taking) add(c mailbox.Copy) *found {
 	return f
 }
 
-// take removes what is in quarantine already, and then searches until a search
-// shows nothing more to do: only that says that a mail is out of a mailbox in
-// which mail can move. Errors are those of the connection and of the daemon.
-func (t *taking) take(ctx context.Context, a mailbox.Account) error {
-	for _, f := range slices.Clone(t.all) {
-		if f.Item != "" && f.Fate == "" && !f.done && t.may(f) {
-			if err := t.remove(ctx, a, f); err != nil {
-				return err
-			}
-		}
+// active reports whether the next step for this job may begin.
+func (t *taking) active() bool {
+	if t.err == nil && !t.done {
+		t.err = t.step()
 	}
-	for ; t.round < maxRounds; t.round++ {
-		if err := t.w.step(); err != nil {
-			return err
-		}
-		t.trouble = nil
-		again, err := t.search(ctx, a, t.job.Target.Mailbox(false))
-		if err == nil && !again && !t.named() {
-			// Only forgeries bear its name, or nothing does.
-			body := t.job.Target.Mailbox(true)
-			body.MessageID, body.WeirID = "", ""
-			if body.ByContent() {
-				again, err = t.search(ctx, a, body)
-			}
-		}
-		if err != nil || !again {
-			return err
-		}
-	}
-	t.trouble = errRestless
-	return nil
+	return t.err == nil && !t.done
 }
+
+// target says what the next search is for.
+func (t *taking) target() mailbox.Target {
+	if t.next == byName {
+		return t.job.Target.Mailbox(false)
+	}
+	target := t.job.Target.Mailbox(true)
+	target.MessageID, target.WeirID = "", ""
+	return target
+}
+
+// searched says what is next after a search. Only one that shows nothing more to
+// do says that a mail is out of a mailbox in which mail can move.
+func (t *taking) searched() {
+	switch {
+	case t.again:
+		t.next = byName
+		if t.round++; t.round == maxRounds {
+			t.trouble = errRestless
+			t.end(nil)
+		}
+	case t.waits: // for no longer than the other job has rounds
+		t.next = byName
+	case t.next == byName && !t.named() && t.job.Target.Body != job.Digest{}:
+		t.next = byContent // only forgeries bear its name, or nothing does
+	default:
+		t.end(nil)
+	}
+}
+
+// end ends the job, with an error or well.
+func (t *taking) end(err error) { t.finish(t.result(err)) }
 
 // named reports whether a copy with the target's content was found by its name.
 func (t *taking) named() bool {
 	return slices.ContainsFunc(t.all, func(f *found) bool { return f.verified && f.Copy.Copy.By != mailbox.ByContent })
-}
-
-// search deals with every copy that one search finds. It reports whether another
-// one is needed.
-func (t *taking) search(ctx context.Context, a mailbox.Account, target mailbox.Target) (again bool, err error) {
-	for c, err := range a.Find(t.w.soft, target) {
-		if err == nil {
-			var changed bool
-			if changed, err = t.deal(ctx, a, c); err != nil {
-				return false, err
-			}
-			again = again || changed
-			continue
-		}
-		switch {
-		case moved(err):
-			again = true
-		case t.ends(err):
-			return false, err
-		default:
-			t.trouble = err
-		}
-	}
-	return again, nil
 }
 
 // moved reports whether an error says that a copy is not where it was.
@@ -137,44 +133,18 @@ func moved(err error) bool {
 	return errors.Is(err, mailbox.ErrGone) || errors.Is(err, mailbox.ErrStale) || errors.Is(err, mailbox.ErrFolderGone)
 }
 
-// ends reports whether an error ends more than one copy's turn.
-func (t *taking) ends(err error) bool {
-	return t.w.soft.Err() != nil || isEnd(err) || errors.Is(err, mailbox.ErrUnreachable) || errors.Is(err, mailbox.ErrNoMailbox) || errors.Is(err, errDaemon)
-}
-
-// deal looks at a copy and takes it out if it is one that is meant. It reports
-// whether the mailbox has to be searched again.
-func (t *taking) deal(ctx context.Context, a mailbox.Account, c mailbox.Copy) (again bool, err error) {
-	f := t.at[placeOf(&c)]
-	switch {
-	case f == nil || !f.Copy.Copy.Same(&c): // not seen yet, or another message has got its name
-		f = t.add(c)
-	case f.done:
-		return false, nil
-	}
-	if f.Item == "" {
-		err = t.secure(ctx, a, f)
-	}
-	if err == nil && !f.done {
-		again = true
-		if t.may(f) {
-			err = t.remove(ctx, a, f)
+// others reports whether a copy is one that another job of the same search is
+// taking out, or has: two incidents can mean the same mail. What became of it shows
+// the next search.
+func (t *taking) others(some []*taking, c *mailbox.Copy) bool {
+	at := placeOf(c)
+	for _, o := range some {
+		f := o.at[at]
+		if o != t && f != nil && f.Copy.Copy.Same(c) && (f.keeping || f.due() || f.Fate == job.Removed) && o.step() == nil {
+			return true
 		}
 	}
-	switch {
-	case err == nil:
-		return again, nil
-	case t.ends(err):
-		return false, err
-	case moved(err):
-		f.Fate, f.strayed = job.Gone, true
-		return true, nil
-	case errors.Is(err, mailbox.ErrAltered) && f.tries < 2:
-		// Servers that find a wrong size in their cache say so, and put it right.
-		return true, nil
-	}
-	f.Fate, f.Detail, f.done = job.Left, cut(err.Error()), true
-	return again, nil
+	return false
 }
 
 // may reports whether a copy may be taken out, and settles it if not.
@@ -183,47 +153,6 @@ func (t *taking) may(f *found) bool {
 		f.Fate, f.done = job.InSent, true
 	}
 	return !f.done
-}
-
-// secure reads a copy, compares it and has its bytes kept. Unless it is done then,
-// its bytes are durable.
-func (t *taking) secure(ctx context.Context, a mailbox.Account, f *found) error {
-	if err := t.w.step(); err != nil {
-		return err
-	}
-	if target := t.job.Target.Mailbox(false); f.Copy.Copy.By == mailbox.ByMessageID && !target.Plausible(f.Copy.Copy.Size) {
-		f.Fate, f.Detail, f.done = job.Differ, "its size alone tells: it was not read", true
-		return nil
-	}
-	leave, err := t.w.p.room.enter(t.w.soft, f.Copy.Copy.Size)
-	if err != nil {
-		return err
-	}
-	defer leave()
-	var raw bytes.Buffer
-	f.tries++
-	if err := a.Fetch(t.w.soft, f.Copy.Copy, &raw); err != nil {
-		return err
-	}
-	m := t.w.p.parser.Parse(raw.Bytes(), nil)
-	f.Body = m.Body
-	incomplete := m.Incomplete
-	m.Close()
-	if incomplete != nil {
-		return fmt.Errorf("its content cannot be compared: %w", incomplete)
-	}
-	if f.verified = t.means(f); !f.verified {
-		f.Fate, f.done = job.Differ, true
-		return nil
-	}
-	if !t.may(f) {
-		return nil
-	}
-	f.sum = sha256.Sum256(raw.Bytes())
-	if t.adopt(f) {
-		return nil
-	}
-	return t.keep(ctx, f, raw.Bytes())
 }
 
 // means reports whether a copy has the content that is to be taken out: the
@@ -255,60 +184,69 @@ func (t *taking) adopt(f *found) bool {
 	return false
 }
 
-// keep uploads a copy's bytes and sees to it that the daemon keeps just these.
-func (t *taking) keep(ctx context.Context, f *found, raw []byte) error {
-	w := t.w
+// keep uploads a copy's bytes and sees to it that the daemon keeps just these. It
+// gives the item that they are.
+func (w *work) keep(c mailbox.Copy, sum job.Digest, raw []byte) (item string, err error) {
 	if err := w.step(); err != nil {
-		return err
+		return "", err
 	}
 	var kept job.Kept
-	err := w.ask(ctx, func() (err error) {
-		kept, err = w.l.d.Jobs.Keep(ctx, w.l.ID, f.Copy.Copy, raw)
+	err = w.ask(func(ctx context.Context) (err error) {
+		kept, err = w.l.d.Jobs.Keep(ctx, w.l.ID, c, raw)
 		return err
 	})
 	if err != nil {
-		return err
+		return "", err
 	}
-	w.p.metrics.kept(len(raw))
-	if kept.Item == "" || kept.SHA256 != f.sum || kept.Bytes != int64(len(raw)) || !kept.Copy.Is(&f.Copy.Copy) {
-		return fmt.Errorf("%w: item %.40q, %d bytes, SHA-256 %s", errKept, kept.Item, kept.Bytes, kept.SHA256)
+	w.v.p.metrics.kept(len(raw))
+	if kept.Item == "" || kept.SHA256 != sum || kept.Bytes != int64(len(raw)) || !kept.Copy.Is(&c) {
+		return "", fmt.Errorf("%w: item %.40q, %d bytes, SHA-256 %s", errKept, kept.Item, kept.Bytes, kept.SHA256)
 	}
-	f.Item = kept.Item
-	return nil
+	return kept.Item, nil
 }
 
-// remove takes out a copy whose bytes are in quarantine. That it is out of where
-// it was, the Backend has looked after; the next search looks everywhere.
-func (t *taking) remove(ctx context.Context, a mailbox.Account, f *found) error {
-	if err := t.w.step(); err != nil {
-		return err
-	}
-	again := f.tried
-	f.tried = true
-	removal, err := a.Remove(ctx, f.Copy.Copy)
+// kept says what came of giving a copy's bytes to the daemon.
+func (t *taking) kept(f *found, item string, err error) {
+	f.keeping = false
 	switch {
-	case err != nil && t.ends(err):
-		return err
-	case moved(err):
-		f.Fate, f.strayed, f.unsure = job.Gone, !again || errors.Is(err, mailbox.ErrStale), again
+	case err == nil:
+		f.Item, t.again = item, true
+	case isEnd(err) || errors.Is(err, errDaemon) || errors.Is(err, errPanic):
+		if t.err == nil {
+			t.err = err
+		}
+	default:
+		f.leave(err)
+	}
+}
+
+// removed says what came of removing a copy whose bytes are in quarantine. That it
+// is out of where it was, the Backend has looked after; the next search looks
+// everywhere.
+func (t *taking) removed(f *found, r mailbox.Removal, again bool) {
+	switch {
+	case moved(r.Err):
+		f.Fate, f.strayed, f.unsure = job.Gone, !again || errors.Is(r.Err, mailbox.ErrStale), again
 		if again {
 			f.Fate = job.Removed // by us before, or its user took it: its bytes are safe
 		}
-	case err != nil:
-		f.Fate, f.Detail, f.done = job.Left, cut(err.Error()), true
-	case removal == mailbox.Removed || again:
+	case r.Err != nil:
+		f.leave(r.Err)
+	case r.Taken || again:
 		f.Fate = job.Removed
 	default:
 		f.Fate, f.strayed = job.Gone, true
 	}
-	return nil
 }
+
+// leave leaves a copy where it is.
+func (f *found) leave(why error) { f.Fate, f.Detail, f.done = job.Left, cut(why.Error()), true }
 
 // result says what became of a pull that has ended with an error, or well.
 func (t *taking) result(err error) (job.Result, error) {
 	r := job.Result{Copies: t.copies()}
 	if err != nil {
-		return t.w.failing(r, err)
+		return r, err
 	}
 	fates := map[job.Fate]int{}
 	verified, altered := 0, 0

@@ -20,13 +20,14 @@ import (
 	"github.com/weirmail/weir/quarantine/pull"
 )
 
-// Daemon is a daemon in memory: it leases jobs, one at a time for each mailbox,
-// and keeps what it is given. Everything in it outlives its sidecars, but leases
+// Daemon is a daemon in memory: it leases jobs, those of one mailbox one at a time
+// or together, and keeps what it is given. Everything in it outlives its sidecars, but leases
 // may be forgotten as a restart does.
 type Daemon struct {
 	// Hold is how long a lease holds; default 10 s.
 	Hold time.Duration
-	// Together lets one call lease several jobs of one mailbox.
+	// Together has it lease the pulls of one mailbox together, up to 32 of them, as
+	// the real one does.
 	Together bool
 	// Fault is called before and after each operation, if it is set; with an error
 	// the operation fails, after it was done or without.
@@ -41,6 +42,9 @@ type Daemon struct {
 	changed chan struct{}
 	reports int
 }
+
+// together is how many pulls of one mailbox are leased at once.
+const together = 32
 
 type state struct {
 	job    job.Job
@@ -220,14 +224,18 @@ func (d *Daemon) lease(most int) []job.Lease {
 	for _, h := range d.leases {
 		busy[d.jobs[h.job].job.Mailbox] = true
 	}
-	mine := map[string]bool{}
+	mine := map[string]int{}
 	var all []job.Lease
 	for _, id := range d.order {
 		s := d.jobs[id]
-		if len(all) == most || s.result != nil || busy[s.job.Mailbox] || mine[s.job.Mailbox] && !d.Together {
+		if len(all) == most || s.result != nil || busy[s.job.Mailbox] {
 			continue
 		}
-		mine[s.job.Mailbox] = true
+		if n := mine[s.job.Mailbox]; n > 0 && (!d.Together || s.job.Kind != job.Pull || n == together) {
+			continue
+		}
+		mine[s.job.Mailbox]++
+		busy[s.job.Mailbox] = s.job.Kind != job.Pull
 		s.tries++
 		d.next++
 		l := job.Lease{ID: fmt.Sprintf("lease-%d", d.next), Job: s.job, Until: now.Add(d.Hold)}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"iter"
+	"slices"
 	"strings"
 	"sync"
 
@@ -100,19 +101,19 @@ func (a *watched) Close() error {
 	return a.Account.Close()
 }
 
-func (a *watched) Find(ctx context.Context, t mailbox.Target) iter.Seq2[mailbox.Copy, error] {
-	return func(yield func(mailbox.Copy, error) bool) {
+func (a *watched) Find(ctx context.Context, targets []mailbox.Target) iter.Seq2[mailbox.Found, error] {
+	return func(yield func(mailbox.Found, error) bool) {
 		if err := a.w.fault("find", false); err != nil {
-			yield(mailbox.Copy{}, err)
+			yield(mailbox.Found{}, err)
 			return
 		}
-		for c, err := range a.Account.Find(ctx, t) {
+		for c, err := range a.Account.Find(ctx, targets) {
 			if !yield(c, err) {
 				return
 			}
 		}
 		if err := a.w.fault("find", true); err != nil {
-			yield(mailbox.Copy{}, err)
+			yield(mailbox.Found{}, err)
 		}
 	}
 }
@@ -128,20 +129,31 @@ func (a *watched) Fetch(ctx context.Context, c mailbox.Copy, to io.Writer) error
 	return a.w.fault("fetch", true)
 }
 
-func (a *watched) Remove(ctx context.Context, c mailbox.Copy) (mailbox.Removal, error) {
+func (a *watched) Remove(ctx context.Context, copies []mailbox.Copy) []mailbox.Removal {
 	defer a.enter()()
+	failing := func(err error) []mailbox.Removal {
+		return slices.Repeat([]mailbox.Removal{{Err: err}}, len(copies))
+	}
 	if err := a.w.fault("remove", false); err != nil {
-		return mailbox.NotRemoved, err
+		return failing(err)
 	}
-	var raw bytes.Buffer
-	if err := a.Account.Fetch(context.WithoutCancel(ctx), c, &raw); err == nil && !a.held(raw.Bytes()) {
-		a.w.Complain("%s in %s of %s is removed, and nobody has its %d bytes", c.ID, c.Folder, a.user, raw.Len())
+	at := map[[2]string]bool{}
+	for _, c := range copies {
+		if where := [2]string{c.Folder, c.ID}; at[where] {
+			a.w.Complain("%s in %s of %s is to be removed twice at once", c.ID, c.Folder, a.user)
+		} else {
+			at[where] = true
+		}
+		var raw bytes.Buffer
+		if err := a.Account.Fetch(context.WithoutCancel(ctx), c, &raw); err == nil && !a.held(raw.Bytes()) {
+			a.w.Complain("%s in %s of %s is removed, and nobody has its %d bytes", c.ID, c.Folder, a.user, raw.Len())
+		}
 	}
-	r, err := a.Account.Remove(ctx, c)
-	if err == nil {
-		err = a.w.fault("remove", true)
+	removals := a.Account.Remove(ctx, copies)
+	if err := a.w.fault("remove", true); err != nil {
+		return failing(err)
 	}
-	return r, err
+	return removals
 }
 
 func (a *watched) held(raw []byte) bool {
