@@ -324,6 +324,7 @@ func (b *batch) remove(a mailbox.Account) error {
 				continue
 			}
 			d.t.removed(d.f, removals[i], d.again)
+			b.v.box.s.breaker.worked()
 		}
 		if broken != nil {
 			b.oneByOne = true

@@ -19,7 +19,7 @@ const (
 // breaker keeps clients from a store that is down.
 type breaker struct {
 	mu      sync.Mutex
-	level   int           // failures without a job that went well
+	level   int           // failures without anything that went well
 	tripped time.Time     // when it last failed
 	until   time.Time     // nobody gets in before; zero: everybody may
 	probing bool          // somebody tries
@@ -101,7 +101,7 @@ func (b *breaker) opened() {
 // undecided says that whoever was admitted has not found out.
 func (b *breaker) undecided() { b.change(func() { b.probing = false }) }
 
-// worked says that a job went well.
+// worked says that a job went well, or a copy was removed.
 func (b *breaker) worked() {
 	b.mu.Lock()
 	b.level = 0

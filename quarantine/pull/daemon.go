@@ -19,6 +19,9 @@ const (
 	longestPause = 30 * time.Second
 	// emptyPause is the least time between two answers that there is nothing to do.
 	emptyPause = 100 * time.Millisecond
+	// fewPlaces are so few that it is worth waiting for more, at most for gatherFor.
+	fewPlaces = 32
+	gatherFor = 50 * time.Millisecond
 	// unclear is how long a lease is taken to hold whose end makes no sense, which it
 	// does where the clocks of two hosts differ.
 	unclear = 30 * time.Second
@@ -123,8 +126,9 @@ func (d *daemon) run(ctx, work context.Context) {
 	<-renewed
 }
 
-// places waits until something may be leased, and takes all places that are free.
-// It gives 0 when ctx has ended.
+// places waits until something may be leased, and takes all places that are free:
+// where there are few, it waits a moment for more, since the jobs of a mailbox are
+// cheaper together. It gives 0 when ctx has ended.
 func (d *daemon) places(ctx context.Context) int {
 	if ctx.Err() != nil {
 		return 0
@@ -134,7 +138,29 @@ func (d *daemon) places(ctx context.Context) int {
 	case <-ctx.Done():
 		return 0
 	}
-	for n := 1; ; n++ {
+	n := 1 + d.freeNow()
+	few := min(fewPlaces, d.Leases/2)
+	if n >= few {
+		return n
+	}
+	moment := time.NewTimer(gatherFor)
+	defer moment.Stop()
+	for n < few {
+		select {
+		case <-d.free:
+			n += 1 + d.freeNow()
+		case <-moment.C:
+			return n
+		case <-ctx.Done():
+			return 0
+		}
+	}
+	return n
+}
+
+// freeNow takes all places that are free.
+func (d *daemon) freeNow() int {
+	for n := 0; ; n++ {
 		select {
 		case <-d.free:
 		default:

@@ -169,7 +169,7 @@ func (a *memoryAccount) find(t *mailbox.Target) (all []mailbox.Copy) {
 		}
 	}
 	for _, one := range a.m.box(a.login) {
-		if len(all) == 0 && t.Holds(one.raw) {
+		if len(all) == 0 && t.ByContent() && message.Parse(one.raw, message.Options{}).Body == t.Body {
 			c := one.copyOf()
 			c.By = mailbox.ByContent
 			return []mailbox.Copy{c}

@@ -224,24 +224,35 @@ func (d *Daemon) lease(most int) []job.Lease {
 	for _, h := range d.leases {
 		busy[d.jobs[h.job].job.Mailbox] = true
 	}
-	mine := map[string]int{}
 	var all []job.Lease
-	for _, id := range d.order {
-		s := d.jobs[id]
-		if len(all) == most || s.result != nil || busy[s.job.Mailbox] {
-			continue
-		}
-		if n := mine[s.job.Mailbox]; n > 0 && (!d.Together || s.job.Kind != job.Pull || n == together) {
-			continue
-		}
-		mine[s.job.Mailbox]++
-		busy[s.job.Mailbox] = s.job.Kind != job.Pull
+	lease := func(s *state, id string) {
 		s.tries++
 		d.next++
 		l := job.Lease{ID: fmt.Sprintf("lease-%d", d.next), Job: s.job, Until: now.Add(d.Hold)}
 		l.Job.Kept = slices.Clone(s.job.Kept)
 		d.leases[l.ID] = &held{id, l.Until}
 		all = append(all, l)
+	}
+	for i, id := range d.order {
+		s := d.jobs[id]
+		if len(all) == most {
+			break
+		}
+		if s.result != nil || busy[s.job.Mailbox] {
+			continue
+		}
+		busy[s.job.Mailbox] = true
+		lease(s, id)
+		most := min(most, len(all)+together-1)
+		for _, id := range d.order[i+1:] {
+			o := d.jobs[id]
+			if !d.Together || s.job.Kind != job.Pull || len(all) == most {
+				break
+			}
+			if o.result == nil && o.job.Kind == job.Pull && o.job.Mailbox == s.job.Mailbox {
+				lease(o, id)
+			}
+		}
 	}
 	return all
 }

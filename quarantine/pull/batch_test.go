@@ -1,0 +1,568 @@
+package pull_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/weirmail/weir/quarantine/job"
+	"github.com/weirmail/weir/quarantine/mailbox"
+	"github.com/weirmail/weir/quarantine/pull"
+	"github.com/weirmail/weir/quarantine/pull/pulltest"
+)
+
+// batch is a mailbox with the letters 0 to n-1, whose IDs are "1/0" and so on, and
+// with a job for each, which are leased together.
+type batch struct {
+	*pulltest.Daemon
+	*memory
+	n int
+}
+
+func newBatch(n int) *batch {
+	b := &batch{pulltest.NewDaemon(), &memory{boxes: map[string][]*mail{login(0): {}}}, n}
+	b.Together = true
+	for i := range n {
+		b.add(login(0), "INBOX", fmt.Sprintf("1/%d", i), numbered(i))
+		b.Add(jobOf(fmt.Sprintf("j%d", i), login(0), numbered(i)))
+	}
+	return b
+}
+
+// number gives the number in "1/n".
+func number(id string) (n int) {
+	_, _ = fmt.Sscanf(id, "1/%d", &n)
+	return n
+}
+
+// does runs a sidecar until all jobs are done, and compares what became of them:
+// all are "pulled, 1 removed" but for those that are named.
+func (b *batch) does(t *testing.T, want map[int]string, change func(*pull.Options)) []job.Result {
+	t.Helper()
+	s := run(t, b.Daemon, b.memory, change)
+	defer s.end()
+	var all []job.Result
+	for i := range b.n {
+		r := s.result(i)
+		expected := want[i]
+		if expected == "" {
+			expected = "pulled, 1 removed"
+		}
+		if got := pulltest.Was(r); got != expected {
+			t.Errorf("job %d: %s (%s), want %s", i, got, r.Detail, expected)
+		}
+		all = append(all, r)
+	}
+	return all
+}
+
+// holds compares what is left in the mailbox.
+func (b *batch) holds(t *testing.T, want ...int) {
+	t.Helper()
+	var ids []string
+	for _, n := range want {
+		ids = append(ids, fmt.Sprintf("target-%d@example.org", n))
+	}
+	if left := b.left(login(0)); !slices.Equal(left, ids) {
+		t.Errorf("the mailbox holds %q, want %q", left, ids)
+	}
+}
+
+// inBatch runs a test in a bubble of its own.
+func inBatch(t *testing.T, name string, n int, test func(t *testing.T, b *batch)) {
+	t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) { test(t, newBatch(n)) })
+	})
+}
+
+func TestJobsOfAMailboxShareSearchesAndRemovals(t *testing.T) {
+	b := newBatch(20)
+	b.does(t, nil, nil)
+	b.holds(t)
+	if b.searches != 2 || b.removals != 1 || b.logins != 1 {
+		t.Errorf("%d searches, %d removals and %d logins for %d messages", b.searches, b.removals, b.logins, b.n)
+	}
+}
+
+func TestTheDaemonIsGivenSeveralCopiesAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBatch(30)
+		var under, most atomic.Int64
+		b.Fault = func(operation string, done bool) error {
+			if operation == "keep" && !done {
+				most.Store(max(most.Load(), under.Add(1)))
+				time.Sleep(time.Second)
+				under.Add(-1)
+			}
+			return nil
+		}
+		began := time.Now()
+		b.does(t, nil, nil)
+		if took := time.Since(began); took > 5*time.Second || most.Load() > 8 {
+			t.Errorf("%d at once, in %s", most.Load(), took)
+		}
+	})
+}
+
+// What is under way stays within the room, however many messages there are.
+func TestCopiesOnTheirWayToTheDaemonStayWithinTheMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBatch(12)
+		var under, most atomic.Int64
+		b.Fault = func(operation string, done bool) error {
+			if operation == "keep" && !done {
+				most.Store(max(most.Load(), under.Add(1)))
+				time.Sleep(time.Second)
+				under.Add(-1)
+			}
+			return nil
+		}
+		b.does(t, nil, func(o *pull.Options) { o.Memory = int64(3 * len(numbered(11))) })
+		if most.Load() != 3 {
+			t.Errorf("%d at once", most.Load())
+		}
+	})
+}
+
+// Everything that can become of a job, in one batch.
+func TestEachJobOfABatchEndsByItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBatch(9)
+		box := login(0)
+		b.boxes[box] = slices.DeleteFunc(b.boxes[box], func(m *mail) bool { return number(m.id) == 1 }) // 1 is not there
+		b.boxes[box][1].raw = append(numbered(2), "a footer\r\n"...)                                    // 2 differs
+		b.boxes[box][2].folder = "Sent"                                                                 // 3 was sent
+		b.copyFetch = func(id string) error {
+			if number(id) == 4 {
+				return mailbox.ErrTooLarge
+			}
+			return nil
+		}
+		b.copyRemove = func(id string) error {
+			if number(id) == 5 {
+				return mailbox.ErrRefused
+			}
+			return nil
+		}
+		b.add(box, "Junk", "1/60", numbered(6))                                       // 6 has two copies
+		b.boxes[box][6].raw = []byte("Subject: x\r\n\r\nsome text 7\r\n")             // 7 has lost its name
+		b.add(box, "INBOX", "1/80", append(numbered(8), "but this is forged\r\n"...)) // 8 has a forgery beside it
+		b.does(t, map[int]string{
+			1: "not-found", 2: "differs, 1 differs", 3: "differs, 1 sent", 4: "failed, 1 left", 5: "failed, 1 left",
+			6: "pulled, 2 removed", 8: "pulled, 1 differs, 1 removed",
+		}, nil)
+		b.holds(t, 2, 3, 4, 5, 8)
+	})
+}
+
+// Two incidents mean the same mail: it is as if the second came after the first.
+func TestOfTwoJobsThatMeanTheSameCopyTheFirstTakesIt(t *testing.T) {
+	byContent := func(j *job.Job) { j.Target.MessageID = "" }
+	for name, c := range map[string]struct {
+		first, second func(*job.Job)
+		want          string
+	}{
+		"by name":    {nil, nil, "not-found"},
+		"by content": {byContent, byContent, "not-found"},
+		"by both":    {nil, byContent, "not-found"},
+	} {
+		inBatch(t, name, 3, func(t *testing.T, b *batch) {
+			j := jobOf("j3", login(0), numbered(1))
+			if c.second != nil {
+				c.second(&j)
+			}
+			b.Add(j)
+			b.n++
+			if c.first != nil {
+				b.Again("j1", c.first)
+			}
+			b.does(t, map[int]string{3: c.want}, nil)
+			b.holds(t)
+			if len(b.Items("j1")) != 1 || len(b.Items("j3")) != 0 {
+				t.Errorf("kept %+v and %+v", b.Items("j1"), b.Items("j3"))
+			}
+		})
+	}
+}
+
+func TestACopyThatOneJobCannotTakeIsTriedByTheOther(t *testing.T) {
+	inBatch(t, "refused once", 2, func(t *testing.T, b *batch) {
+		b.Add(jobOf("j2", login(0), numbered(1)))
+		b.n++
+		refuse := often(1, mailbox.ErrRefused)
+		b.copyRemove = func(id string) error {
+			if number(id) == 1 {
+				return refuse("")
+			}
+			return nil
+		}
+		b.does(t, map[int]string{1: "failed, 1 left"}, nil)
+		b.holds(t)
+	})
+	inBatch(t, "the lease is lost", 2, func(t *testing.T, b *batch) {
+		b.Add(jobOf("j2", login(0), numbered(1)))
+		b.Fault = func(operation string, done bool) error {
+			if operation == "keep" && done && len(b.Items("j1")) == 1 {
+				b.Withdraw("j1")
+				time.Sleep(8 * time.Second)
+			}
+			return nil
+		}
+		s := run(t, b.Daemon, b.memory, nil)
+		for _, i := range []int{0, 2} {
+			if got := pulltest.Was(s.result(i)); got != "pulled, 1 removed" {
+				t.Errorf("job %d: %s", i, got)
+			}
+		}
+		b.holds(t)
+		s.end()
+	})
+	// Both have uploaded it under earlier leases.
+	inBatch(t, "kept by both", 2, func(t *testing.T, b *batch) {
+		b.Add(jobOf("j2", login(0), numbered(1)))
+		b.n++
+		for _, id := range []string{"j1", "j2"} {
+			leases, err := b.Lease(t.Context(), 9, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, l := range leases {
+				if l.Job.ID != id {
+					continue
+				}
+				c := (&mail{"INBOX", "1/1", numbered(1)}).copyOf()
+				if _, err := b.Keep(t.Context(), l.ID, c, numbered(1)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			b.Restart()
+		}
+		b.does(t, nil, nil)
+		b.holds(t)
+	})
+}
+
+func TestALostLeaseEndsItsJobAlone(t *testing.T) {
+	for _, when := range []string{"in its fetch", "in its upload", "in the removal"} {
+		inBatch(t, when, 6, func(t *testing.T, b *batch) {
+			lose := func() {
+				b.Withdraw("j2")
+				time.Sleep(8 * time.Second) // it learns of it when it next renews
+			}
+			switch when {
+			case "in its fetch":
+				b.copyFetch = func(id string) error {
+					if number(id) == 2 {
+						lose()
+					}
+					return nil
+				}
+			case "in its upload":
+				b.Fault = func(operation string, done bool) error {
+					if operation == "keep" && done && len(b.Items("j2")) == 1 && b.Daemon.Open() == 6 {
+						lose()
+					}
+					return nil
+				}
+			case "in the removal":
+				b.copyRemove = func(id string) error {
+					if number(id) == 1 {
+						lose()
+						return mailbox.ErrUnreachable
+					}
+					return nil
+				}
+				b.remove = func(string) error {
+					if b.removals > 1 {
+						b.copyRemove = nil
+					}
+					return nil
+				}
+			}
+			s := run(t, b.Daemon, b.memory, nil)
+			for _, i := range []int{0, 1, 3, 4, 5} {
+				if got := pulltest.Was(s.result(i)); got != "pulled, 1 removed" {
+					t.Errorf("job %d: %s", i, got)
+				}
+			}
+			s.end()
+			if when == "in the removal" {
+				b.holds(t) // the command was under way
+			} else {
+				b.holds(t, 2)
+			}
+			b.copyFetch, b.copyRemove, b.Fault = nil, nil, nil
+			b.Again("j2", nil)
+			b.does(t, nil, nil)
+			b.holds(t)
+		})
+	}
+}
+
+func TestWhenAllLeasesAreLostTheMailboxIsLeft(t *testing.T) {
+	inBatch(t, "all", 3, func(t *testing.T, b *batch) {
+		b.fetch = func(string) error {
+			for i := range 3 {
+				b.Withdraw(fmt.Sprintf("j%d", i))
+			}
+			time.Sleep(8 * time.Second)
+			return nil
+		}
+		s := run(t, b.Daemon, b.memory, nil)
+		time.Sleep(time.Minute)
+		b.holds(t, 0, 1, 2)
+		if b.searches != 1 || b.removals != 0 {
+			t.Errorf("%d searches, %d removals", b.searches, b.removals)
+		}
+		s.end()
+	})
+}
+
+func TestABatchOutlivesABrokenConnection(t *testing.T) {
+	inBatch(t, "between the removal and the second look", 5, func(t *testing.T, b *batch) {
+		b.find = func(string) error {
+			if b.searches == 2 {
+				return mailbox.ErrUnreachable
+			}
+			return nil
+		}
+		b.does(t, nil, nil)
+		b.holds(t)
+		for i := range b.n {
+			if n := len(b.Items(fmt.Sprintf("j%d", i))); n != 1 {
+				t.Errorf("of job %d %d items are kept", i, n)
+			}
+		}
+	})
+	inBatch(t, "in the removal, of which half is done", 5, func(t *testing.T, b *batch) {
+		b.copyRemove = func(id string) error {
+			if b.removals == 1 && number(id) > 2 {
+				return mailbox.ErrUnreachable
+			}
+			return nil
+		}
+		b.does(t, nil, nil)
+		b.holds(t)
+	})
+	inBatch(t, "in the removal, again and again", 5, func(t *testing.T, b *batch) {
+		b.remove = often(3, mailbox.ErrUnreachable)
+		b.does(t, nil, nil)
+		b.holds(t)
+	})
+	inBatch(t, "for ever", 5, func(t *testing.T, b *batch) {
+		b.find = often(always, mailbox.ErrUnreachable)
+		want := map[int]string{}
+		for i := range b.n {
+			want[i] = "unreachable"
+		}
+		b.does(t, want, nil)
+	})
+}
+
+// A message over which the server breaks off each time holds up no other.
+func TestAMessageThatBreaksConnectionsFailsItsJobAlone(t *testing.T) {
+	inBatch(t, "read", 6, func(t *testing.T, b *batch) {
+		b.copyFetch = func(id string) error {
+			if number(id) == 1 || number(id) == 4 {
+				return mailbox.ErrUnreachable
+			}
+			return nil
+		}
+		b.does(t, map[int]string{1: "unreachable, 1 left", 4: "unreachable, 1 left"}, nil)
+		b.holds(t, 1, 4)
+	})
+	inBatch(t, "removed", 6, func(t *testing.T, b *batch) {
+		bad := false
+		b.remove = func(string) error { bad = false; return nil }
+		b.copyRemove = func(id string) error {
+			if bad = bad || number(id) == 2; bad {
+				return mailbox.ErrUnreachable // and all that follow it in the command
+			}
+			return nil
+		}
+		b.does(t, map[int]string{2: "unreachable, 1 left"}, nil)
+		b.holds(t, 2)
+	})
+	inBatch(t, "a fault in the program", 6, func(t *testing.T, b *batch) {
+		b.copyFetch = func(id string) error {
+			if number(id) == 3 {
+				panic("x")
+			}
+			return nil
+		}
+		b.does(t, map[int]string{3: "failed, 1 left"}, nil)
+		b.holds(t, 3)
+	})
+}
+
+func TestACopyThatTheDaemonDoesNotTakeLeavesTheOthersAlone(t *testing.T) {
+	for name, c := range map[string]struct {
+		err  error
+		want string
+	}{
+		"too large":    {mailbox.ErrTooLarge, "failed, 1 left"},
+		"no answer":    {errOdd, "unreachable, 1 left"},
+		"a lost lease": {pull.ErrLease, ""},
+	} {
+		inBatch(t, name, 5, func(t *testing.T, b *batch) {
+			s := run(t, b.Daemon, b.memory, func(o *pull.Options) { o.Daemons[0].Jobs = &picky{b.Daemon, numbered(3), c.err} })
+			for i := range b.n {
+				want := "pulled, 1 removed"
+				if i == 3 {
+					want = c.want
+				}
+				if want == "" {
+					continue // it is leased again and again
+				}
+				if r := s.result(i); pulltest.Was(r) != want {
+					t.Errorf("job %d: %s (%s), want %s", i, pulltest.Was(r), r.Detail, want)
+				}
+			}
+			s.end()
+			b.holds(t, 3)
+		})
+	}
+}
+
+// picky is a daemon that does not take one message.
+type picky struct {
+	*pulltest.Daemon
+	not []byte
+	err error
+}
+
+func (p *picky) Keep(ctx context.Context, lease string, c mailbox.Copy, raw []byte) (job.Kept, error) {
+	if string(raw) == string(p.not) {
+		return job.Kept{}, p.err
+	}
+	return p.Daemon.Keep(ctx, lease, c, raw)
+}
+
+// A user moves a mail that was found, before it is read, or before it is removed.
+func TestAMailOfABatchThatMovesIsFollowed(t *testing.T) {
+	for _, step := range []string{"fetch", "remove"} {
+		inBatch(t, step, 5, func(t *testing.T, b *batch) {
+			moves := 0
+			move := func(string) error {
+				if moves++; moves <= 2 {
+					b.move(login(0), fmt.Sprintf("1/%d", 2+10*(moves-1)), "Archive", fmt.Sprintf("1/%d", 2+10*moves))
+				}
+				return nil
+			}
+			if step == "fetch" {
+				b.copyFetch = move
+			} else {
+				b.remove = move
+			}
+			b.does(t, nil, nil)
+			b.holds(t)
+			if n := len(b.Items("j2")); n != 1 {
+				t.Errorf("%d items are kept of one mail", n)
+			}
+		})
+	}
+}
+
+// Two copies of the same bytes: one that is away for a moment is not taken for the
+// other, which would never come back.
+func TestACopyThatIsAwayForAMomentIsNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBatch(1)
+		away := often(1, mailbox.ErrStale)
+		b.copyRemove = func(id string) error {
+			if number(id) != 0 {
+				return nil
+			}
+			b.add(login(0), "Junk", "1/5", numbered(0))
+			b.copyRemove = nil
+			return away("")
+		}
+		b.does(t, map[int]string{0: "pulled, 2 removed"}, nil)
+		if n := len(b.Items("j0")); n != 2 {
+			t.Errorf("%d items are kept of two mails", n)
+		}
+	})
+}
+
+// A job that is done is reported while the others are still searched for.
+func TestAJobIsReportedAsSoonAsItIsDone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBatch(3)
+		b.boxes[login(0)][1].raw = []byte("Subject: x\r\n\r\nsome text 1\r\n")
+		b.find = func(string) error {
+			if b.searches == 3 { // by content
+				time.Sleep(20 * time.Minute)
+			}
+			return nil
+		}
+		s := run(t, b.Daemon, b.memory, nil)
+		began := time.Now()
+		s.result(0)
+		s.result(2)
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("it took %s", took)
+		}
+		if r := s.result(1); pulltest.Was(r) != "pulled, 1 removed" {
+			t.Errorf("%s, %s", pulltest.Was(r), r.Detail)
+		}
+		s.end()
+	})
+}
+
+func TestReportsThatDoNotArriveHoldUpNoMailboxForLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBatch(4)
+		late := pulltest.NewDaemon()
+		b.Fault = func(operation string, done bool) error {
+			if operation == "report" && !done {
+				time.Sleep(time.Minute)
+			}
+			return nil
+		}
+		s := run(t, b.Daemon, b.memory, func(o *pull.Options) {
+			o.Daemons = append(o.Daemons, pull.Daemon{Name: "mx2", Jobs: late})
+		})
+		time.Sleep(time.Second)
+		began := time.Now()
+		late.Add(jobOf("other", login(0), numbered(0)))
+		if r, err := late.Result(t.Context(), "other"); err != nil || r.Outcome != job.NotFound || time.Since(began) > time.Second {
+			t.Errorf("%s after %s, %v", pulltest.Was(r), time.Since(began), err)
+		}
+		for i := range b.n {
+			s.result(i)
+		}
+		if took := time.Since(began); took > 70*time.Second {
+			t.Errorf("the reports took %s", took)
+		}
+		s.end()
+	})
+}
+
+func TestABatchThatTakesTooLongIsTriedAgainLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBatch(3)
+		b.copyFetch = func(id string) error {
+			if number(id) == 1 {
+				time.Sleep(time.Hour)
+			}
+			return nil
+		}
+		want := map[int]string{0: "unreachable, 1 left", 1: "unreachable, 1 left", 2: "unreachable"}
+		for i, r := range b.does(t, want, nil) {
+			if !strings.Contains(r.Detail, "30m0s") {
+				t.Errorf("job %d: %s", i, r.Detail)
+			}
+		}
+		b.copyFetch = nil
+		for i := range b.n {
+			b.Again(fmt.Sprintf("j%d", i), nil)
+		}
+		b.does(t, nil, nil)
+		b.holds(t)
+	})
+}
