@@ -89,6 +89,23 @@ func TestJobsOfAMailboxShareSearchesAndRemovals(t *testing.T) {
 	}
 }
 
+func TestAHeapOfCopiesIsRemovedInParts(t *testing.T) {
+	b := newBatch(2)
+	for i := range 250 {
+		b.add(login(0), "Archive", fmt.Sprintf("2/%d", i), numbered(1))
+	}
+	most := 0 // copies that are in quarantine and in the mailbox
+	b.copyFetch = func(string) error {
+		most = max(most, len(b.Items("j1"))+len(b.left(login(0)))-251)
+		return nil
+	}
+	b.does(t, map[int]string{1: "pulled, 251 removed"}, nil)
+	b.holds(t)
+	if b.removals != 3 || b.searches != 2 || most > 100 {
+		t.Errorf("%d removals, %d searches, at most %d copies waited", b.removals, b.searches, most)
+	}
+}
+
 func TestTheDaemonIsGivenSeveralCopiesAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBatch(30)
@@ -305,19 +322,25 @@ func TestALostLeaseEndsItsJobAlone(t *testing.T) {
 }
 
 func TestWhenAllLeasesAreLostTheMailboxIsLeft(t *testing.T) {
-	inBatch(t, "all", 3, func(t *testing.T, b *batch) {
-		b.fetch = func(string) error {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBatch(3)
+		var waited time.Duration
+		b.looking = func(ctx context.Context) {
 			for i := range 3 {
 				b.Withdraw(fmt.Sprintf("j%d", i))
 			}
-			time.Sleep(8 * time.Second)
-			return nil
+			began := time.Now()
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Hour):
+			}
+			waited = time.Since(began)
 		}
 		s := run(t, b.Daemon, b.memory, nil)
-		time.Sleep(time.Minute)
+		time.Sleep(2 * time.Hour)
 		b.holds(t, 0, 1, 2)
-		if b.searches != 1 || b.removals != 0 {
-			t.Errorf("%d searches, %d removals", b.searches, b.removals)
+		if b.searches != 1 || b.removals != 0 || waited > 10*time.Second {
+			t.Errorf("%d searches, %d removals, after %s", b.searches, b.removals, waited)
 		}
 		s.end()
 	})
@@ -510,6 +533,20 @@ func TestAJobIsReportedAsSoonAsItIsDone(t *testing.T) {
 		if r := s.result(1); pulltest.Was(r) != "pulled, 1 removed" {
 			t.Errorf("%s, %s", pulltest.Was(r), r.Detail)
 		}
+		s.end()
+	})
+}
+
+// The rest of the mailbox is read for the next copy, which can take long.
+func TestWhatWasFoundByItsContentIsRemovedBeforeTheSearchGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBatch(1)
+		b.boxes[login(0)][0].raw = []byte("Subject: x\r\n\r\nsome text 0\r\n")
+		b.reading = 20 * time.Minute
+		s := run(t, b.Daemon, b.memory, nil)
+		time.Sleep(time.Minute)
+		b.holds(t)
+		s.result(0)
 		s.end()
 	})
 }

@@ -30,6 +30,10 @@ type memory struct {
 	// copyFetch and copyRemove are asked for each copy, by its ID.
 	copyFetch  func(id string) error
 	copyRemove func(id string) error
+	// looking is called while a search is under way.
+	looking func(ctx context.Context)
+
+	reading time.Duration // how long a search by content goes on after a copy
 
 	mu       sync.Mutex
 	boxes    map[string][]*mail
@@ -47,7 +51,7 @@ type mail struct {
 }
 
 func (m *mail) messageID() string {
-	_, id, _ := strings.Cut(string(m.raw), "Message-ID: <")
+	_, id, _ := strings.Cut(string(m.raw[:min(100, len(m.raw))]), "Message-ID: <")
 	id, _, _ = strings.Cut(id, ">")
 	return id
 }
@@ -178,13 +182,20 @@ func (a *memoryAccount) find(t *mailbox.Target) (all []mailbox.Copy) {
 	return all
 }
 
-func (a *memoryAccount) Find(_ context.Context, targets []mailbox.Target) iter.Seq2[mailbox.Found, error] {
+func (a *memoryAccount) Find(ctx context.Context, targets []mailbox.Target) iter.Seq2[mailbox.Found, error] {
 	return func(yield func(mailbox.Found, error) bool) {
 		a.m.mu.Lock()
 		a.m.searches++
 		a.m.mu.Unlock()
 		if err := hook(a.m.find, a.login); err != nil {
 			yield(mailbox.Found{}, err)
+			return
+		}
+		if a.m.looking != nil {
+			a.m.looking(ctx)
+		}
+		if ctx.Err() != nil {
+			yield(mailbox.Found{}, ctx.Err())
 			return
 		}
 		var all []mailbox.Found
@@ -196,6 +207,9 @@ func (a *memoryAccount) Find(_ context.Context, targets []mailbox.Target) iter.S
 		for _, f := range all {
 			if !yield(f, nil) {
 				return
+			}
+			if f.Copy.By == mailbox.ByContent {
+				time.Sleep(a.m.reading)
 			}
 		}
 	}
@@ -235,6 +249,9 @@ func (a *memoryAccount) Remove(_ context.Context, copies []mailbox.Copy) []mailb
 	all := make([]mailbox.Removal, len(copies))
 	err := hook(a.m.remove, a.login)
 	for i, c := range copies {
+		if slices.ContainsFunc(copies[:i], func(o mailbox.Copy) bool { return o.Is(&c) }) {
+			panic("a copy is to be removed twice at once")
+		}
 		if all[i].Err = err; err == nil {
 			all[i].Err = hook(a.m.copyRemove, c.ID)
 		}
@@ -285,14 +302,14 @@ func jobOf(id, login string, raw []byte) job.Job {
 
 // sidecar runs one for a test.
 type sidecar struct {
-	t      *testing.T
+	t      testing.TB
 	daemon *pulltest.Daemon
 	store  *memory
 	stop   func()
 	done   chan struct{}
 }
 
-func run(t *testing.T, d *pulltest.Daemon, m *memory, change func(*pull.Options)) *sidecar {
+func run(t testing.TB, d *pulltest.Daemon, m *memory, change func(*pull.Options)) *sidecar {
 	t.Helper()
 	o := pull.Options{Daemons: []pull.Daemon{{Name: "mx1", Jobs: d}}, Stores: []pull.Store{{Name: "mail", Backend: m}}, Wait: time.Second}
 	if change != nil {

@@ -194,7 +194,7 @@ func New(o Options) (*Puller, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pull: %w", err)
 	}
-	p := &Puller{o: o, room: newRoom(o.Memory), parser: parser, metrics: m}
+	p := &Puller{o: o, room: newRoom(o.Memory), parser: parser.Lean(), metrics: m}
 	for _, d := range o.Daemons {
 		orDefault(&d.Leases, DefaultLeases)
 		p.daemons = append(p.daemons, newDaemon(p, d))

@@ -146,6 +146,46 @@ func cutOff(s *site) {
 	})
 }
 
+func batchCutOff(s *site) {
+	everyStep(s, func(s *site, k *knife, cutBy string) {
+		s.others()
+		rest := s.all()
+		var ids []string
+		for n := range 3 {
+			_, raw := nth(n)
+			s.put([]string{"INBOX", "Junk", "INBOX"}[n], raw, day, `\Seen`)
+			ids = append(ids, fmt.Sprintf("j%d", n))
+			s.daemon.Add(s.target(ids[n], raw))
+		}
+		before := s.all()
+		s.daemon.Together = true
+		stop := s.arm(k, cutBy)
+		for _, id := range ids {
+			s.until(id, k)
+			if cutBy != "kill" {
+				s.result(id)
+			}
+		}
+		stop()
+		for _, id := range ids {
+			s.daemon.Again(id, nil)
+		}
+		s.do(ids...)
+		for _, id := range ids {
+			s.was(s.result(id), "pulled, 1 removed")
+		}
+		s.holds(rest, "after the pulls")
+		for _, id := range ids {
+			back := s.daemon.RestoreAll(id)
+			if len(back) != 1 {
+				s.t.Errorf("%d items are kept of job %s", len(back), id)
+			}
+			s.do(back...)
+		}
+		s.holds(before, "after the restores")
+	})
+}
+
 func restoreCutOff(s *site) {
 	everyStep(s, func(s *site, k *knife, cutBy string) {
 		s.put("INBOX", letter(named+plain8, body), day, `\Seen`, "Important")
