@@ -27,9 +27,11 @@ func (t *Target) Match(c *Copy) (By, bool) {
 	return "", false
 }
 
-// Name sets c.MessageID and c.WeirID from a message's header. It is for Backends.
-func (c *Copy) Name(header []byte) {
-	m := message.Parse(header[:min(len(header), MaxHeaderBytes)], message.Options{})
+// Name sets c.MessageID and c.WeirID from a message's header. The parser is one
+// that keeps its room between messages: making one costs more than this does. It is
+// for Backends.
+func (c *Copy) Name(p *message.Parser, header []byte) {
+	m := p.Parse(header[:min(len(header), MaxHeaderBytes)], nil)
 	c.MessageID, c.WeirID = m.MessageID(), ""
 	for f := range m.Header.All(WeirIDField) {
 		c.WeirID = f.Unfolded()
@@ -63,11 +65,11 @@ func (t *Target) Distance(date time.Time) time.Duration {
 // ByContent reports whether the target can be searched by its content.
 func (t *Target) ByContent() bool { return t.Body != [32]byte{} }
 
-// Holds reports whether a message has the target's content. It is for Backends.
-func (t *Target) Holds(raw []byte) bool {
-	m := message.Parse(raw, message.Options{})
-	defer m.Close()
-	return t.ByContent() && m.Incomplete == nil && m.Body == t.Body
+// NewParser gives the parser of a Backend: with the usual limits, and no more
+// digests than the fingerprint takes.
+func NewParser() *message.Parser {
+	p, _ := message.NewParser(message.Limits{}) // the usual limits are no error
+	return p.Lean()
 }
 
 // minNeedle is the length of the shortest text worth searching for.

@@ -34,7 +34,7 @@ func TestAMessageIsNamedAsTheJournalNamesIt(t *testing.T) {
 		"message-id:\r\n <a@b>\r\nx-weir-id:\r\n\tone.n.m\r\n\r\nbody", "Message-ID: a@b (comment)\nX-Weir-ID: one.n.m\n\n",
 	} {
 		var c Copy
-		c.Name([]byte(header))
+		c.Name(NewParser(), []byte(header))
 		m := message.Parse([]byte(header), message.Options{})
 		if c.MessageID != m.MessageID() || c.MessageID != "a@b" || c.WeirID != "one.n.m" {
 			t.Errorf("%q: %+v", header, c)
@@ -59,8 +59,8 @@ func TestOnlyAnExactNameMatches(t *testing.T) {
 	if by, ok := nothing.Match(&Copy{}); ok {
 		t.Errorf("no name matches no name by %s", by)
 	}
-	if nothing.Holds([]byte("\r\n")) {
-		t.Error("no content matches")
+	if !NewTargets([]Target{nothing}).Unnamed().None() {
+		t.Error("no content is looked for")
 	}
 }
 

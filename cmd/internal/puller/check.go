@@ -144,7 +144,7 @@ func loginCure(err error) string {
 // content so large that none can have it and nothing is read. With doveadm, the
 // latter alone goes by IMAP.
 func (t *trial) search(ctx context.Context, a mailbox.Account) bool {
-	for _, err := range a.Find(ctx, mailbox.Target{MessageID: trialID(time.Now()), Body: [32]byte{1}, Size: 1 << 50}) {
+	for _, err := range a.Find(ctx, []mailbox.Target{{MessageID: trialID(time.Now()), Body: [32]byte{1}, Size: 1 << 50}}) {
 		if err != nil {
 			t.say(Error, "search", "not every folder can be searched: "+err.Error(), "a pull from such a mailbox fails",
 				"let the master user read all folders (with Dovecot's ACLs: acl_user, or lookup and read for the master user)")
@@ -174,9 +174,9 @@ func (t *trial) roundTrip(ctx context.Context, a mailbox.Account) {
 	t.say(OK, "restore", "mail can be put into the mailbox, and stands there as it was", "", "")
 	m := message.Parse(raw, message.Options{})
 	var shown bytes.Buffer
-	for c, err := range a.Find(ctx, mailbox.Target{MessageID: id, Body: m.Body}) {
-		if err == nil && c.Is(&put.Copy) {
-			err = a.Fetch(ctx, c, &shown)
+	for c, err := range a.Find(ctx, []mailbox.Target{{MessageID: id, Body: m.Body}}) {
+		if err == nil && c.Copy.Is(&put.Copy) {
+			err = a.Fetch(ctx, c.Copy, &shown)
 		}
 		if err != nil {
 			t.say(Error, "find", "mail that is there is not found and read: "+err.Error(), "nothing can be pulled", "")
@@ -188,9 +188,11 @@ func (t *trial) roundTrip(ctx context.Context, a mailbox.Account) {
 	} else {
 		t.say(Error, "find", fmt.Sprintf("a message of %d bytes is found as one of %d", len(raw), shown.Len()), "nothing can be pulled", "")
 	}
-	removal, err := a.Remove(ctx, put.Copy)
-	if err != nil || removal != mailbox.Removed {
-		what := fmt.Sprintf("mail cannot be taken out (%s): %v; the message %s is left in INBOX", removal, err, id)
+	if r := a.Remove(ctx, []mailbox.Copy{put.Copy})[0]; !r.Taken {
+		if r.Err == nil {
+			r.Err = errors.New("it is not there any more")
+		}
+		what := fmt.Sprintf("mail cannot be taken out: %v; look for the message %s in INBOX", r.Err, id)
 		t.say(Error, "remove", what, "nothing can be pulled", cure)
 		return
 	}

@@ -83,11 +83,11 @@ func (f folder) whole() bool { return f.GUID != "" && f.Mailbox != "" }
 // row is a line of an answer.
 type row interface{ whole() bool }
 
-// search gives the messages in all folders of a user whose header field has the
-// needle as a part.
-func (b *Backend) search(ctx context.Context, user, field, needle string) ([]hit, error) {
+// search gives the messages in all folders of a user whose header field has one of
+// some needles as a part.
+func (b *Backend) search(ctx context.Context, user, field string, needles []string) ([]hit, error) {
 	return call[hit](ctx, b, "search", map[string]any{
-		"user": user, "query": slices.Concat(b.skip, []string{"header", field, needle}),
+		"user": user, "query": slices.Concat(b.skip, anyOf(field, needles)),
 	})
 }
 

@@ -33,6 +33,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -172,13 +173,13 @@ func (a *account) Fetch(ctx context.Context, c mailbox.Copy, w io.Writer) error 
 	return s.Fetch(ctx, c, w)
 }
 
-// Remove removes a copy; see mailbox.Account.
-func (a *account) Remove(ctx context.Context, c mailbox.Copy) (mailbox.Removal, error) {
+// Remove removes copies; see mailbox.Account.
+func (a *account) Remove(ctx context.Context, copies []mailbox.Copy) []mailbox.Removal {
 	s, err := a.session(ctx)
 	if err != nil {
-		return mailbox.NotRemoved, err
+		return slices.Repeat([]mailbox.Removal{{Err: err}}, len(copies))
 	}
-	return s.Remove(ctx, c)
+	return s.Remove(ctx, copies)
 }
 
 // Gone looks for a copy; see mailbox.Account.

@@ -121,7 +121,7 @@ func find(t *testing.T, b *Backend, target mailbox.Target) (int, error) {
 	}
 	defer func() { _ = a.Close() }()
 	n := 0
-	for _, findErr := range a.Find(t.Context(), target) {
+	for _, findErr := range a.Find(t.Context(), []mailbox.Target{target}) {
 		if findErr != nil {
 			err = errors.Join(err, findErr)
 			continue
@@ -186,8 +186,8 @@ func TestARequestNamesTheUserAndOneNeedle(t *testing.T) {
 	}
 	skip := `["not" "mailbox" "Virtual" "not" "mailbox" "Virtual/*"`
 	want := []string{
-		`alice ` + skip + ` "header" "Message-ID" "-not-mailbox-INBOX,"]`,
-		`alice ` + skip + ` "header" "X-Weir-ID" "01JNB3V2Q8Z5R4T6Y7W8X9A0BC"]`,
+		`alice ` + skip + ` "(" "header" "Message-ID" "-not-mailbox-INBOX," ")"]`,
+		`alice ` + skip + ` "(" "header" "X-Weir-ID" "01JNB3V2Q8Z5R4T6Y7W8X9A0BC" ")"]`,
 	}
 	if !slices.Equal(queries, want) {
 		t.Errorf("asked %q, want %q", queries, want)
@@ -293,7 +293,7 @@ func TestAHitThatCannotBePlacedIsLeftToIMAP(t *testing.T) {
 			})
 			b := backend(t, s.Listener.Addr().String(), nil)
 			f := &finder{account: &account{b: b, user: "alice"}}
-			if at, err := f.locate(t.Context(), "Message-ID", "the-target"); !errors.Is(err, errFailed) {
+			if at, err := f.locate(t.Context(), "Message-ID", []string{"the-target"}); !errors.Is(err, errFailed) {
 				t.Errorf("%v, %v", at, err)
 			}
 		})
@@ -312,7 +312,7 @@ func TestFoldersThatAreAllAlikeDoNotMultiplyWithoutBound(t *testing.T) {
 		return 200, rows(b.String()[1:])
 	})
 	f := &finder{account: &account{b: backend(t, s.Listener.Addr().String(), nil), user: "alice"}}
-	if at, err := f.locate(t.Context(), "Message-ID", "the-target"); !errors.Is(err, errFailed) {
+	if at, err := f.locate(t.Context(), "Message-ID", []string{"the-target"}); !errors.Is(err, errFailed) {
 		t.Errorf("%d folders, %v", len(at), err)
 	}
 }
@@ -325,7 +325,7 @@ func TestHitsAreGivenByFolderAndOnce(t *testing.T) {
 		return 200, rows(inbox + `,{"mailbox":"Entwürfe","guid":"g2"},{"mailbox":"empty","guid":"g3"},{"mailbox":"alias","guid":"g1"}`)
 	})
 	f := &finder{account: &account{b: backend(t, s.Listener.Addr().String(), nil), user: "alice"}}
-	at, err := f.locate(t.Context(), "Message-ID", "the-target")
+	at, err := f.locate(t.Context(), "Message-ID", []string{"the-target"})
 	if got := fmt.Sprint(at); err != nil || got != "map[Entwürfe:[4 9] INBOX:[7] alias:[7]]" {
 		t.Errorf("%s, %v", got, err)
 	}

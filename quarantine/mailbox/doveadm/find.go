@@ -11,59 +11,78 @@ import (
 	"github.com/weirmail/weir/quarantine/mailbox"
 )
 
-// Find looks for a message; see mailbox.Account.
-func (a *account) Find(ctx context.Context, t mailbox.Target) iter.Seq2[mailbox.Copy, error] {
-	return func(yield func(mailbox.Copy, error) bool) {
-		f := &finder{account: a, target: t, yield: yield, seen: map[place]bool{}}
-		if f.byField(ctx, "Message-ID", t.MessageID) && !f.sure {
-			f.byField(ctx, mailbox.WeirIDField, t.WeirID)
-		}
-		if !f.ended && len(f.seen) == 0 && t.ByContent() {
-			f.byIMAP(ctx, mailbox.Target{Body: t.Body, Size: t.Size, Around: t.Around})
+// Find looks for messages; see mailbox.Account.
+func (a *account) Find(ctx context.Context, targets []mailbox.Target) iter.Seq2[mailbox.Found, error] {
+	return func(yield func(mailbox.Found, error) bool) {
+		f := &finder{account: a, all: targets, targets: mailbox.NewTargets(targets), yield: yield, given: map[given]bool{}}
+		if f.byField(ctx, "Message-ID") && f.byField(ctx, mailbox.WeirIDField) {
+			f.byContent(ctx)
 		}
 	}
 }
 
-// place is where a copy stands.
-type place struct{ folder, id string }
+// given is a copy that was given for a target.
+type given struct {
+	folder, id string
+	target     int
+}
 
 // finder is one search.
 type finder struct {
 	*account
-	target mailbox.Target
-	yield  func(mailbox.Copy, error) bool
-	seen   map[place]bool // where the copies that were given stand
-	sure   bool           // one bore the X-Weir-ID
-	ended  bool           // the caller has enough, or all that can be done is done
+	all     []mailbox.Target
+	targets *mailbox.Targets
+	yield   func(mailbox.Found, error) bool
+	given   map[given]bool
+	ended   bool // the caller has enough, or all that can be done is done
 }
 
-// byField searches the mailbox for a header field. It reports whether to go on.
-func (f *finder) byField(ctx context.Context, field, value string) bool {
-	needle, ok := mailbox.Needle(value)
-	if !ok {
-		return true
+// maxNeedles bounds how many needles one search has.
+const maxNeedles = 100
+
+// byField searches the mailbox for what the targets have in a header field. It
+// reports whether to go on.
+func (f *finder) byField(ctx context.Context, field string) bool {
+	for needles := range slices.Chunk(f.targets.Needles(field), maxNeedles) {
+		places, err := f.locate(ctx, field, needles)
+		switch {
+		case errors.Is(err, errFailed):
+			f.byIMAP(ctx, f.all)
+			f.ended = true
+		case err != nil:
+			f.fail(fmt.Errorf("search the mailbox of %.80q at %s: %w", f.user, f.b.o.Address, err))
+		case len(places) > 0:
+			f.named(ctx, places)
+		}
+		if f.ended {
+			return false
+		}
 	}
-	at, err := f.locate(ctx, field, needle)
-	switch {
-	case errors.Is(err, errFailed):
-		f.byIMAP(ctx, f.target)
-		f.ended = true
-	case err != nil:
-		f.fail(fmt.Errorf("search the mailbox of %.80q at %s: %w", f.user, f.b.o.Address, err))
-	case len(at) > 0:
-		f.named(ctx, at)
+	return true
+}
+
+// byContent searches for the content of those targets that nothing bore a name of.
+func (f *finder) byContent(ctx context.Context) {
+	unnamed := f.targets.Unnamed()
+	if unnamed.None() {
+		return
 	}
-	return !f.ended
+	contents := make([]mailbox.Target, len(f.all)) // the others look for nothing
+	for _, i := range unnamed.Indexes() {
+		t := f.all[i]
+		contents[i] = mailbox.Target{Body: t.Body, Size: t.Size, Around: t.Around}
+	}
+	f.byIMAP(ctx, contents)
 }
 
 // maxPlaces bounds in how many places a search finds mail. A copied folder has the
 // GUID of the other, so one message found may be in more than one.
 const maxPlaces = 100_000
 
-// locate gives the UIDs of the messages whose header field has the needle, by
-// folder. The error satisfies errFailed where the answer cannot be relied on.
-func (f *finder) locate(ctx context.Context, field, needle string) (map[string][]uint32, error) {
-	hits, err := f.b.search(ctx, f.user, field, needle)
+// locate gives the UIDs of the messages whose header field has one of the needles,
+// by folder. The error satisfies errFailed where the answer cannot be relied on.
+func (f *finder) locate(ctx context.Context, field string, needles []string) (map[string][]uint32, error) {
+	hits, err := f.b.search(ctx, f.user, field, needles)
 	if err != nil || len(hits) == 0 {
 		return nil, err
 	}
@@ -95,37 +114,34 @@ func (f *finder) locate(ctx context.Context, field, needle string) (map[string][
 	return at, nil
 }
 
-// named gives what bears the target's name of the messages found.
-func (f *finder) named(ctx context.Context, at map[string][]uint32) {
+// named gives what bears a target's name of the messages in some places.
+func (f *finder) named(ctx context.Context, places map[string][]uint32) {
 	s, err := f.session(ctx)
 	if err != nil {
 		f.fail(err)
 		return
 	}
-	f.give(s.Named(ctx, f.target, at))
+	f.give(s.Named(ctx, f.targets, places))
 }
 
 // byIMAP searches by IMAP alone.
-func (f *finder) byIMAP(ctx context.Context, t mailbox.Target) {
+func (f *finder) byIMAP(ctx context.Context, targets []mailbox.Target) {
 	s, err := f.session(ctx)
 	if err != nil {
 		f.fail(err)
 		return
 	}
-	f.give(s.Find(ctx, t))
+	f.give(s.Find(ctx, targets))
 }
 
-// give hands copies and errors to the caller, each copy once.
-func (f *finder) give(copies iter.Seq2[mailbox.Copy, error]) {
+// give hands copies and errors to the caller, each copy once for each target.
+func (f *finder) give(copies iter.Seq2[mailbox.Found, error]) {
 	for c, err := range copies {
-		at := place{c.Folder, c.ID}
-		if err == nil && f.seen[at] {
+		what := given{c.Copy.Folder, c.Copy.ID, c.Target}
+		if err == nil && f.given[what] {
 			continue
 		}
-		if err == nil {
-			f.seen[at] = true
-			f.sure = f.sure || c.By == mailbox.ByWeirID
-		}
+		f.given[what] = f.given[what] || err == nil
 		if !f.yield(c, err) {
 			f.ended = true
 			return
@@ -136,7 +152,20 @@ func (f *finder) give(copies iter.Seq2[mailbox.Copy, error]) {
 // fail tells the caller why the search ends here.
 func (f *finder) fail(err error) {
 	f.ended = true
-	f.yield(mailbox.Copy{}, err)
+	f.yield(mailbox.Found{}, err)
+}
+
+// anyOf gives the terms of a search for messages whose header field has one of some
+// needles as a part. A needle stands behind the key that takes it.
+func anyOf(field string, needles []string) []string {
+	terms := []string{"("}
+	for i, needle := range needles {
+		if i > 0 {
+			terms = append(terms, "or")
+		}
+		terms = append(terms, "header", field, needle)
+	}
+	return append(terms, ")")
 }
 
 // without gives the terms of a search that leave out folders, each with all below

@@ -104,94 +104,13 @@ func ignoreGone(err error) error {
 	return err
 }
 
-// errNoUIDPlus says why nothing is removed.
-var errNoUIDPlus = fmt.Errorf("%w to remove one message alone: it has no UIDPLUS (RFC 4315), and EXPUNGE would take all that is marked as deleted", mailbox.ErrRefused)
-
-// Remove removes a copy; see mailbox.Account.
-func (a *Account) Remove(ctx context.Context, c mailbox.Copy) (mailbox.Removal, error) {
-	removal, err := a.remove(ctx, &c)
-	if err != nil {
-		return mailbox.NotRemoved, fmt.Errorf("remove %s from folder %.80q: %w", c.ID, c.Folder, err)
-	}
-	return removal, nil
-}
-
-func (a *Account) remove(ctx context.Context, c *mailbox.Copy) (mailbox.Removal, error) {
-	if !a.caps.Has(imap.CapUIDPlus) {
-		return mailbox.NotRemoved, errNoUIDPlus
-	}
-	uid, err := a.reach(ctx, c, true, true)
-	if err != nil {
-		return mailbox.NotRemoved, err
-	}
-	now, there, err := a.look(ctx, uid)
-	switch {
-	case err != nil:
-		return mailbox.NotRemoved, err
-	case !there:
-		return mailbox.AlreadyGone, nil
-	case !c.Same(&now):
-		return mailbox.NotRemoved, fmt.Errorf("%w: another message stands there", mailbox.ErrStale)
-	}
-	if err := a.expunge(ctx, uid, now.Has(mailbox.FlagDeleted)); err != nil {
-		return mailbox.NotRemoved, err
-	}
-	return mailbox.Removed, nil
-}
-
 // look describes a message of the folder that is open, and reports whether it is
 // there.
 func (a *Account) look(ctx context.Context, uid imap.UID) (mailbox.Copy, bool, error) {
-	for c, err := range a.describe(ctx, []imap.UID{uid}) {
+	for c, err := range a.describe(ctx, a.here(), 0, []imap.UID{uid}) {
 		return c, err == nil, err
 	}
 	return mailbox.Copy{}, false, nil
-}
-
-// expunge takes one message out of the folder that is open for writing, and looks
-// whether it is gone. One that is still there is left marked as deleted only if
-// it was before.
-func (a *Account) expunge(ctx context.Context, uid imap.UID, marked bool) error {
-	// Who gives up now would leave a mark, and the user's next EXPUNGE would take
-	// the message.
-	ctx = context.WithoutCancel(ctx)
-	set := imap.UIDSetNum(uid)
-	mark := &imap.StoreFlags{Op: imap.StoreFlagsAdd, Silent: true, Flags: []imap.Flag{imap.FlagDeleted}}
-	// One after the other. Commands in one breath cost more: the server's second
-	// answer waits for our delayed acknowledgement of the first. And Dovecot shows
-	// expunged messages to a command that it reads before it answers UID EXPUNGE.
-	refused := a.do(ctx, 0, func() error { return a.client.Store(set, mark, nil).Close() })
-	if refused == nil {
-		refused = a.do(ctx, 0, func() error { return a.client.UIDExpunge(set).Close() })
-	}
-	if a.broken != nil {
-		return refused
-	}
-	there, err := a.there(ctx, uid)
-	if err != nil || !there {
-		return err
-	}
-	err = refused
-	if err == nil {
-		err = fmt.Errorf("%w: it is still there", mailbox.ErrRefused)
-	}
-	if marked {
-		return err
-	}
-	mark.Op = imap.StoreFlagsDel
-	return errors.Join(err, a.do(ctx, 0, func() error { return a.client.Store(set, mark, nil).Close() }))
-}
-
-// there reports whether a message is in the folder that is open.
-func (a *Account) there(ctx context.Context, uid imap.UID) (there bool, err error) {
-	err = a.do(ctx, 0, func() error {
-		list, err := a.client.Fetch(imap.UIDSetNum(uid), &imap.FetchOptions{UID: true}).Collect()
-		for _, b := range list {
-			there = there || b.UID == uid
-		}
-		return err
-	})
-	return there, err
 }
 
 // Gone looks for a copy; see mailbox.Account.
@@ -199,7 +118,9 @@ func (a *Account) Gone(ctx context.Context, c mailbox.Copy) (bool, error) {
 	uid, err := a.reach(ctx, &c, false, true)
 	there := false
 	if err == nil {
-		there, err = a.there(ctx, uid)
+		var still map[imap.UID]bool
+		still, err = a.there(ctx, []imap.UID{uid})
+		there = still[uid]
 	}
 	if err != nil {
 		return false, fmt.Errorf("look for %s in folder %.80q: %w", c.ID, c.Folder, err)

@@ -32,14 +32,52 @@ type guard struct {
 	mu   sync.Mutex
 	left int64
 	form frame
+
+	writing sync.Mutex
+	held    []byte
+	holding bool
 }
 
-// arm begins a command whose content has so many bytes.
-func (g *guard) arm(timeout time.Duration, content int64) {
+// arm begins so many commands, whose content has so many bytes.
+func (g *guard) arm(timeout time.Duration, commands int, content int64) {
 	g.mu.Lock()
-	g.left = content + slack
+	g.left = content + int64(commands)*slack
 	g.mu.Unlock()
-	_ = g.Conn.SetDeadline(time.Now().Add(timeout + time.Duration(content/minRate)*time.Second))
+	_ = g.Conn.SetDeadline(time.Now().Add(time.Duration(commands)*timeout + time.Duration(content/minRate)*time.Second))
+}
+
+// again has the answer to the next of several commands be there in time by itself.
+func (g *guard) again(timeout time.Duration) { _ = g.Conn.SetDeadline(time.Now().Add(timeout)) }
+
+// hold keeps what is written until release. Commands that leave in one piece are
+// read and answered in one piece: apart, a server's second answer would wait for our
+// delayed acknowledgement of the first.
+func (g *guard) hold() {
+	g.writing.Lock()
+	defer g.writing.Unlock()
+	g.holding = true
+}
+
+// release sends what was held. Where that fails, the connection is closed, so that
+// nobody waits for an answer.
+func (g *guard) release() {
+	g.writing.Lock()
+	defer g.writing.Unlock()
+	g.holding = false
+	if _, err := g.Conn.Write(g.held); err != nil {
+		_ = g.Close()
+	}
+	g.held = g.held[:0]
+}
+
+func (g *guard) Write(p []byte) (int, error) {
+	g.writing.Lock()
+	defer g.writing.Unlock()
+	if g.holding {
+		g.held = append(g.held, p...)
+		return len(p), nil
+	}
+	return g.Conn.Write(p)
 }
 
 // disarm ends a command: nobody waits.

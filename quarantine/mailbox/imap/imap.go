@@ -33,12 +33,14 @@ import (
 	"github.com/emersion/go-imap/v2/imapclient"
 	"github.com/emersion/go-sasl"
 
+	"github.com/weirmail/weir/filter/message"
 	"github.com/weirmail/weir/quarantine/mailbox"
 )
 
 // Backend reaches one server.
 type Backend struct {
-	o Options
+	o      Options
+	parser *message.Parser
 }
 
 // New gives a Backend. It does not connect.
@@ -47,7 +49,7 @@ func New(o Options) (*Backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Backend{o: o}, nil
+	return &Backend{o: o, parser: mailbox.NewParser()}, nil
 }
 
 // Open logs in to the mailbox of a user; see mailbox.Backend.
@@ -89,7 +91,7 @@ func (b *Backend) open(ctx context.Context, user string) (*Account, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Account{o: &b.o, conn: conn}
+	a := b.account(conn)
 	if err := a.begin(ctx); err != nil {
 		_ = conn.Close()
 		return nil, err
@@ -99,6 +101,10 @@ func (b *Backend) open(ctx context.Context, user string) (*Account, error) {
 		return nil, err
 	}
 	return a, nil
+}
+
+func (b *Backend) account(conn *guard) *Account {
+	return &Account{o: &b.o, parser: b.parser, conn: conn, costly: len(b.o.Skip) > 0, looks: looks{at: map[string]look{}}}
 }
 
 // dial connects, and secures the connection.
@@ -250,6 +256,7 @@ func (x *xoauth2) Next([]byte) ([]byte, error) { return []byte{}, nil }
 // Account is one connection that is logged in: a mailbox.Account.
 type Account struct {
 	o      *Options
+	parser *message.Parser
 	conn   *guard
 	client *imapclient.Client
 	caps   imap.CapSet
@@ -259,9 +266,11 @@ type Account struct {
 	writable bool
 	validity uint32   // UIDVALIDITY of selected
 	next     imap.UID // UIDNEXT of selected, when it was opened; 0: not told
+	messages uint32   // in selected, then
 
-	names string          // of the message that was looked for last
-	looks map[string]look // by folder: what the last search for names has shown
+	spaces []namespace // nil: not asked for yet
+	costly bool        // folders are listed whose state is not to be asked for
+	looks  looks
 }
 
 // logoutTimeout bounds the politeness of saying goodbye.
@@ -270,7 +279,7 @@ const logoutTimeout = 2 * time.Second
 // Close logs out; see mailbox.Account.
 func (a *Account) Close() error {
 	if a.broken == nil {
-		a.conn.arm(logoutTimeout, 0)
+		a.conn.arm(logoutTimeout, 1, 0)
 		_ = a.client.Logout().Wait()
 		a.broken = errClosed
 	}
@@ -287,13 +296,18 @@ var errClosed = errors.New("the mailbox is closed")
 // the number of bytes that they carry besides the usual. Errors say what they mean
 // to a caller; whatever is not an answer of the server ends the connection.
 func (a *Account) do(ctx context.Context, content int64, f func() error) error {
+	return a.doSome(ctx, 1, content, f)
+}
+
+// doSome is do for so many commands.
+func (a *Account) doSome(ctx context.Context, commands int, content int64, f func() error) error {
 	if a.broken != nil {
 		return a.broken
 	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	a.conn.arm(a.o.Timeout, content)
+	a.conn.arm(a.o.Timeout, commands, content)
 	stop := context.AfterFunc(ctx, func() { _ = a.conn.Close() })
 	err := f()
 	if !stop() {
@@ -301,16 +315,28 @@ func (a *Account) do(ctx context.Context, content int64, f func() error) error {
 		return context.Cause(ctx)
 	}
 	a.conn.disarm()
-	var answer *imap.Error
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &answer):
-		return fmt.Errorf("%w: %w", meaning(answer), err)
+	if err == nil || answered(err) {
+		return meant(err)
 	}
 	a.broken = fmt.Errorf("%w: %w", mailbox.ErrUnreachable, err)
 	_ = a.conn.Close()
 	return a.broken
+}
+
+// answered reports whether an error is an answer of the server: the connection
+// holds.
+func answered(err error) bool {
+	var answer *imap.Error
+	return errors.As(err, &answer)
+}
+
+// meant gives an answer of the server with what it means.
+func meant(err error) error {
+	var answer *imap.Error
+	if errors.As(err, &answer) {
+		return fmt.Errorf("%w: %w", meaning(answer), err)
+	}
+	return err
 }
 
 // meaning gives what a refusal by the server means (RFC 9051 section 7.1).

@@ -37,6 +37,12 @@ func open(t *testing.T, s *server) mailbox.Account {
 	return a
 }
 
+// remove removes theCopy.
+func remove(t *testing.T, s *server) mailbox.Removal {
+	t.Helper()
+	return open(t, s).Remove(t.Context(), []mailbox.Copy{theCopy()})[0]
+}
+
 func TestOptionsAreChecked(t *testing.T) {
 	good := Options{Address: "localhost:143", Secret: func(context.Context, string) (string, error) { return "", nil }}
 	if _, err := New(good); err != nil {
@@ -251,14 +257,14 @@ func use(t *testing.T, a mailbox.Account, which int) {
 	c := theCopy()
 	switch which {
 	case 0:
-		for c, err := range a.Find(t.Context(), mailbox.Target{MessageID: c.MessageID}) {
-			if err == nil && c.MessageID != theCopy().MessageID {
+		for c, err := range a.Find(t.Context(), []mailbox.Target{{MessageID: c.MessageID}, {WeirID: "01JNB3V2Q8Z5"}}) {
+			if err == nil && (c.Target != 0 || c.Copy.MessageID != theCopy().MessageID) {
 				t.Errorf("found: %+v", c)
 			}
 		}
 	case 1:
 		n := 0
-		for c, err := range a.Find(t.Context(), mailbox.Target{Body: [32]byte{1}}) {
+		for c, err := range a.Find(t.Context(), []mailbox.Target{{Body: [32]byte{1}}, {Body: [32]byte{2}}}) {
 			if err == nil {
 				t.Errorf("found: %+v", c)
 			}
@@ -273,8 +279,12 @@ func use(t *testing.T, a mailbox.Account, which int) {
 			t.Errorf("%d bytes fetched without an error", b.Len())
 		}
 	case 3:
-		if removal, err := a.Remove(t.Context(), c); err == nil && removal == mailbox.NotRemoved || err != nil && removal != mailbox.NotRemoved {
-			t.Errorf("removal %s with error %v", removal, err)
+		other := c
+		other.ID = "7/6"
+		for _, r := range a.Remove(t.Context(), []mailbox.Copy{c, other}) {
+			if r.Taken && r.Err != nil {
+				t.Errorf("removal %+v", r)
+			}
 		}
 	case 4:
 		_, _ = a.Gone(t.Context(), c)
@@ -296,7 +306,7 @@ func TestAServerThatDribblesIsGivenUp(t *testing.T) {
 			time.Sleep(time.Millisecond)
 		}
 	}()
-	g.arm(50*time.Millisecond, 0)
+	g.arm(50*time.Millisecond, 1, 0)
 	var err error
 	for err == nil {
 		_ = g.SetReadDeadline(time.Now().Add(time.Hour)) // as the library does
@@ -311,9 +321,9 @@ func TestAServerThatDribblesIsGivenUp(t *testing.T) {
 
 func TestWithoutUIDPLUSNothingIsRemoved(t *testing.T) {
 	s := serve(t, &server{caps: "IMAP4rev1"})
-	removal, err := open(t, s).Remove(t.Context(), theCopy())
-	if removal != mailbox.NotRemoved || !errors.Is(err, mailbox.ErrRefused) || !strings.Contains(err.Error(), "UIDPLUS") {
-		t.Errorf("%s, %v", removal, err)
+	removal := remove(t, s)
+	if removal.Taken || !errors.Is(removal.Err, mailbox.ErrRefused) || !strings.Contains(removal.Err.Error(), "UIDPLUS") {
+		t.Errorf("%+v", removal)
 	}
 	for _, verb := range []string{"UID STORE", "STORE", "EXPUNGE", "UID EXPUNGE", "CLOSE"} {
 		if said := s.said(verb); len(said) > 0 {
@@ -345,9 +355,8 @@ func TestOnlyTheVeryMessageIsRemoved(t *testing.T) {
 				}
 				return ""
 			}})
-			removal, err := open(t, s).Remove(t.Context(), theCopy())
-			if removal != mailbox.NotRemoved || !errors.Is(err, c.want) {
-				t.Errorf("%s, %v", removal, err)
+			if removal := remove(t, s); removal.Taken || !errors.Is(removal.Err, c.want) {
+				t.Errorf("%+v", removal)
 			}
 			if said := append(s.said("UID STORE"), s.said("UID EXPUNGE")...); len(said) > 0 {
 				t.Errorf("said: %q", said)
@@ -368,9 +377,8 @@ func TestARemovalThatDidNothingIsToldAndLeavesNoMark(t *testing.T) {
 				}
 				return ""
 			}})
-			removal, err := open(t, s).Remove(t.Context(), theCopy())
-			if removal != mailbox.NotRemoved || !errors.Is(err, mailbox.ErrRefused) {
-				t.Errorf("%s, %v", removal, err)
+			if removal := remove(t, s); removal.Taken || !errors.Is(removal.Err, mailbox.ErrRefused) {
+				t.Errorf("%+v", removal)
 			}
 			stores := s.said("UID STORE")
 			if len(stores) != 2 || !strings.HasPrefix(stores[1], "UID STORE 5 -FLAGS") {
@@ -431,8 +439,11 @@ func TestFoldersOfOthersAndVirtualOnesAreNotSearched(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := fmt.Sprint(folders)
-	if want := "[{INBOX  false} {Gesendet sent false} {Mine/own  false} {Virtuality  false} {sharedness  false}]"; got != want {
+	got := ""
+	for _, f := range folders {
+		got += fmt.Sprintf("%s %s,", f.name, f.role)
+	}
+	if want := "INBOX ,Gesendet sent,Mine/own ,Virtuality ,sharedness ,"; got != want {
 		t.Errorf("folders %s, want %s", got, want)
 	}
 }
@@ -458,7 +469,7 @@ func FuzzServer(f *testing.F) {
 			ended := make(chan struct{})
 			go func() { defer close(ended); s.session(remote) }()
 			b := backend(t, &server{addr: "127.0.0.1:143"}, func(o *Options) { o.Timeout = 20 * time.Millisecond })
-			a := &Account{o: &b.o, conn: &guard{Conn: client}}
+			a := b.account(&guard{Conn: client})
 			if a.begin(t.Context()) == nil && a.login(t.Context(), "alice", "x") == nil {
 				use(t, a, which)
 			}

@@ -37,12 +37,12 @@ func TestOnlyWhatBearsTheNameInTheUsersOwnFoldersIsGiven(t *testing.T) {
 	}
 	var errs []error
 	var copies []mailbox.Copy
-	for c, err := range a.Named(t.Context(), mailbox.Target{MessageID: "the-target@example.org"}, at) {
+	for c, err := range a.Named(t.Context(), mailbox.NewTargets([]mailbox.Target{{MessageID: "the-target@example.org"}}), at) {
 		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		copies = append(copies, c)
+		copies = append(copies, c.Copy)
 	}
 	if len(copies) != 1 || copies[0].Folder != "Gesendet" || copies[0].Role != mailbox.RoleSent || copies[0].ID != "7/5" || copies[0].By != mailbox.ByMessageID {
 		t.Errorf("given: %+v", copies)

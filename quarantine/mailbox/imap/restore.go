@@ -29,9 +29,9 @@ func (a *Account) restore(ctx context.Context, r *mailbox.Return) (mailbox.Resto
 	if err := a.carries(r.Raw); err != nil {
 		return mailbox.Restored{}, err
 	}
-	_, err := a.open(ctx, r.Was.Folder, true)
+	err := a.open(ctx, r.Was.Folder, true)
 	if errors.Is(err, mailbox.ErrFolderGone) {
-		_, err = a.open(ctx, inbox, true)
+		err = a.open(ctx, inbox, true)
 	}
 	if err != nil {
 		return mailbox.Restored{}, err
@@ -73,7 +73,7 @@ func (a *Account) carries(raw []byte) error {
 // may have put there: equal in bytes and date, and not one of r.Besides.
 func (a *Account) standing(ctx context.Context, r *mailbox.Return) (mailbox.Copy, bool, error) {
 	var named mailbox.Copy
-	named.Name(r.Raw)
+	named.Name(a.parser, r.Raw)
 	size := int64(len(r.Raw))
 	what := &imap.SearchCriteria{Larger: size - 1, Smaller: size + 1}
 	for _, f := range []imap.SearchCriteriaHeaderField{
@@ -88,7 +88,7 @@ func (a *Account) standing(ctx context.Context, r *mailbox.Return) (mailbox.Copy
 	if err != nil {
 		return named, false, err
 	}
-	for c, err := range a.describe(ctx, uids) {
+	for c, err := range a.describe(ctx, a.here(), 0, uids) {
 		if err != nil {
 			return c, false, err
 		}
@@ -152,7 +152,9 @@ func (a *Account) append(ctx context.Context, r *mailbox.Return) (mailbox.Copy, 
 	if !a.caps.Has(imap.CapUIDPlus) {
 		return c, fmt.Errorf("%w; it is left in folder %.80q", err, c.Folder)
 	}
-	return c, errors.Join(err, a.expunge(ctx, at.UID, true))
+	taken := removing{uid: at.UID, marked: true, result: &mailbox.Removal{}}
+	a.expunge(ctx, []*removing{&taken})
+	return c, errors.Join(err, taken.result.Err)
 }
 
 // mark adds the flags and keywords that a copy lacks. What the server does not

@@ -42,7 +42,7 @@ func strangeNames(h *house) {
 			} else if errors.Is(err, mailbox.ErrUnreachable) {
 				h.Errorf("%.40q %q: %v", folder, id, err)
 			}
-			if removal, _ := h.account().Remove(h.ctx, c); removal == mailbox.Removed {
+			if h.take(c).Taken {
 				h.Errorf("%q %q was removed", folder, id)
 			}
 		}
@@ -188,9 +188,8 @@ func serverEnds(h *house) {
 	before := h.state()
 	c := h.one(named())
 	h.is(h.account().Fetch(h.ctx, c, &ender{end: h.Stop}), mailbox.ErrUnreachable)
-	_, err := h.account().Remove(h.ctx, c)
-	h.is(err, mailbox.ErrUnreachable)
-	_, err = h.Backend.Open(h.ctx, h.user)
+	h.is(h.take(c).Err, mailbox.ErrUnreachable)
+	_, err := h.Backend.Open(h.ctx, h.user)
 	h.is(err, mailbox.ErrUnreachable)
 	h.must(h.Start())
 	h.client, h.acct = h.login(), h.reopen()
@@ -205,8 +204,8 @@ func endedContext(h *house) {
 	ctx, cancel := context.WithCancel(h.ctx)
 	end := &ender{end: func() error { cancel(); return nil }}
 	h.is(h.account().Fetch(ctx, c, end), context.Canceled)
-	if removal, err := h.reopen().Remove(ctx, c); removal != mailbox.NotRemoved || !errors.Is(err, context.Canceled) {
-		h.Errorf("remove: %s, %v", removal, err)
+	if r := h.reopen().Remove(ctx, []mailbox.Copy{c})[0]; r.Taken || !errors.Is(r.Err, context.Canceled) {
+		h.Errorf("remove: %+v", r)
 	}
 	_, err := h.Backend.Open(ctx, h.user)
 	h.is(err, context.Canceled)

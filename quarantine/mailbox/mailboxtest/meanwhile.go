@@ -23,8 +23,8 @@ func deletedMeanwhile(h *house) {
 	if gone, err := h.account().Gone(h.ctx, c); !gone || err != nil {
 		h.Errorf("gone %v, %v", gone, err)
 	}
-	if removal, err := h.account().Remove(h.ctx, c); removal != mailbox.AlreadyGone || err != nil {
-		h.Errorf("removal: %s, %v", removal, err)
+	if r := h.take(c); r.Taken || r.Err != nil {
+		h.Errorf("removal: %+v", r)
 	}
 	h.same("after the user's deletion", before)
 }
@@ -39,8 +39,8 @@ func movedMeanwhile(h *house) {
 	h.must(err)
 	h.do("SELECT INBOX")
 	h.do("UID MOVE %s Later", mails[len(mails)-1].UID)
-	if removal, err := h.account().Remove(h.ctx, c); removal != mailbox.AlreadyGone || err != nil {
-		h.Errorf("removal: %s, %v", removal, err)
+	if r := h.take(c); r.Taken || r.Err != nil {
+		h.Errorf("removal: %+v", r)
 	}
 	again := h.one(named())
 	if again.Folder != "Later" || !again.Date.Equal(noon()) || !again.Seen() {
@@ -57,10 +57,9 @@ func movedMeanwhile(h *house) {
 func (h *house) removeAll() int {
 	h.Helper()
 	n := 0
-	for c, err := range h.account().Find(h.ctx, named()) {
+	for c, err := range h.account().Find(h.ctx, []mailbox.Target{named()}) {
 		h.must(err)
-		_, err := h.account().Remove(h.ctx, c)
-		h.must(err)
+		h.must(h.take(c.Copy).Err)
 		n++
 	}
 	return n
@@ -137,8 +136,8 @@ func folderMadeAnew(h *house) {
 	if err := h.account().Fetch(h.ctx, c, &bytes.Buffer{}); !errors.Is(err, mailbox.ErrStale) && !errors.Is(err, mailbox.ErrGone) {
 		h.Errorf("fetch: %v", err)
 	}
-	if removal, err := h.account().Remove(h.ctx, c); !errors.Is(err, mailbox.ErrStale) && removal != mailbox.AlreadyGone {
-		h.Errorf("remove: %s, %v", removal, err)
+	if r := h.take(c); r.Taken || r.Err != nil && !errors.Is(r.Err, mailbox.ErrStale) {
+		h.Errorf("remove: %+v", r)
 	}
 	if gone, err := h.account().Gone(h.ctx, c); !errors.Is(err, mailbox.ErrStale) && !gone {
 		h.Errorf("gone: %v, %v", gone, err)
@@ -159,9 +158,8 @@ func folderGone(h *house) {
 	}
 	h.acct = h.reopen()
 	h.is(h.account().Fetch(h.ctx, c, &bytes.Buffer{}), mailbox.ErrFolderGone)
-	_, err := h.account().Remove(h.ctx, c)
-	h.is(err, mailbox.ErrFolderGone)
-	_, err = h.account().Gone(h.ctx, c)
+	h.is(h.take(c).Err, mailbox.ErrFolderGone)
+	_, err := h.account().Gone(h.ctx, c)
 	h.is(err, mailbox.ErrFolderGone)
 	for i := range 2 {
 		got := h.restore(mailbox.Return{Raw: raw, Was: c})

@@ -64,6 +64,13 @@ func Suite(t *testing.T, s Store) {
 		{"a large message is fetched, removed and restored", large},
 		{"a server that ends in the middle is unreachable, and nothing is lost", serverEnds},
 		{"an ended context ends the work", endedContext},
+		{"several messages are found and removed at once", several},
+		{"a copy is a candidate of every target that it may be", sharedCandidate},
+		{"content is looked for where no name found anything", contentOfSome},
+		{"what is gone or stale holds up no other removal", removedAround},
+		{"a folder that is gone holds up no other removal", removedAroundAFolder},
+		{"what comes in after a look is found by the next", lookedAtAgain},
+		{"more messages than one command takes are removed at once", hundreds},
 		{"one message among 5000 in 10 folders", manyMessages},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -159,14 +166,20 @@ func (h *house) same(what string, want []string) {
 	}
 }
 
-func (h *house) find(t mailbox.Target) []mailbox.Copy {
+// findAll gives the copies of each of some targets.
+func (h *house) findAll(targets ...mailbox.Target) [][]mailbox.Copy {
 	h.Helper()
-	var all []mailbox.Copy
-	for c, err := range h.account().Find(h.ctx, t) {
+	all := make([][]mailbox.Copy, len(targets))
+	for c, err := range h.account().Find(h.ctx, targets) {
 		h.must(err)
-		all = append(all, c)
+		all[c.Target] = append(all[c.Target], c.Copy)
 	}
 	return all
+}
+
+func (h *house) find(t mailbox.Target) []mailbox.Copy {
+	h.Helper()
+	return h.findAll(t)[0]
 }
 
 // one finds the only copy.
@@ -189,22 +202,31 @@ func (h *house) fetch(c mailbox.Copy) []byte {
 	return b.Bytes()
 }
 
-func (h *house) remove(c mailbox.Copy) {
+// take removes a copy, if it is there.
+func (h *house) take(c mailbox.Copy) mailbox.Removal {
 	h.Helper()
-	removal, err := h.account().Remove(h.ctx, c)
-	h.must(err)
-	if removal != mailbox.Removed {
-		h.Fatalf("removal of %s in %s: %s", c.ID, c.Folder, removal)
+	return h.account().Remove(h.ctx, []mailbox.Copy{c})[0]
+}
+
+// remove removes copies, all at once, and sees to it that they are gone.
+func (h *house) remove(copies ...mailbox.Copy) {
+	h.Helper()
+	for i, r := range h.account().Remove(h.ctx, copies) {
+		if r.Err != nil || !r.Taken {
+			h.Fatalf("removal of %s in %s: %+v", copies[i].ID, copies[i].Folder, r)
+		}
 	}
-	gone, err := h.account().Gone(h.ctx, c)
-	h.must(err)
-	if !gone {
-		h.Fatalf("%s in %s is not gone", c.ID, c.Folder)
+	for _, c := range copies {
+		gone, err := h.account().Gone(h.ctx, c)
+		h.must(err)
+		if !gone {
+			h.Fatalf("%s in %s is not gone", c.ID, c.Folder)
+		}
 	}
-	removal, err = h.account().Remove(h.ctx, c)
-	h.must(err)
-	if removal != mailbox.AlreadyGone {
-		h.Errorf("second removal: %s", removal)
+	for _, r := range h.account().Remove(h.ctx, copies) {
+		if r.Err != nil || r.Taken {
+			h.Errorf("second removal: %+v", r)
+		}
 	}
 }
 

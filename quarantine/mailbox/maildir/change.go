@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -17,42 +18,77 @@ import (
 	"github.com/weirmail/weir/quarantine/mailbox"
 )
 
-// Remove removes a copy; see mailbox.Account.
-func (a *account) Remove(ctx context.Context, c mailbox.Copy) (mailbox.Removal, error) {
-	removal, err := a.remove(ctx, &c)
-	if err != nil {
-		return mailbox.NotRemoved, fmt.Errorf("remove %.80q from folder %.80q: %w", c.ID, c.Folder, err)
+// Remove removes copies, folder by folder; see mailbox.Account.
+func (a *account) Remove(ctx context.Context, copies []mailbox.Copy) []mailbox.Removal {
+	removals := make([]mailbox.Removal, len(copies))
+	byFolder := map[string][]removing{}
+	for i := range copies {
+		byFolder[copies[i].Folder] = append(byFolder[copies[i].Folder], removing{&copies[i], &removals[i]})
 	}
-	return removal, nil
-}
-
-func (a *account) remove(ctx context.Context, c *mailbox.Copy) (mailbox.Removal, error) {
-	in, err := a.folder(c.Folder)
-	if err != nil {
-		return mailbox.NotRemoved, err
-	}
-	removal := mailbox.AlreadyGone
-	for range maxLooks {
-		if err := ctx.Err(); err != nil {
-			return mailbox.NotRemoved, err
-		}
-		files, err := a.with(in, c.ID)
-		if err != nil {
-			return mailbox.NotRemoved, err
-		}
-		if len(files) == 0 {
-			return removal, nil
-		}
-		for _, f := range files {
-			switch err := a.unlink(f, c); {
-			case err == nil:
-				removal = mailbox.Removed
-			case !errors.Is(err, fs.ErrNotExist): // else its name changed: look again
-				return mailbox.NotRemoved, meaning(err)
+	for _, name := range slices.Sorted(maps.Keys(byFolder)) {
+		if left, err := a.removeFrom(ctx, name, byFolder[name]); err != nil {
+			for _, r := range left {
+				*r.result = mailbox.Removal{Err: err}
 			}
 		}
 	}
-	return mailbox.NotRemoved, errRestless
+	for i, c := range copies {
+		if err := removals[i].Err; err != nil {
+			removals[i] = mailbox.Removal{Err: fmt.Errorf("remove %.80q from folder %.80q: %w", c.ID, c.Folder, err)}
+		}
+	}
+	return removals
+}
+
+// removing is a copy that is to be removed.
+type removing struct {
+	*mailbox.Copy
+	result *mailbox.Removal
+}
+
+// removeFrom removes copies from a folder, and looks until none of them is there:
+// names can change meanwhile. With an error come those that it did not come to an
+// end with.
+func (a *account) removeFrom(ctx context.Context, name string, all []removing) ([]removing, error) {
+	in, err := a.folder(name)
+	if err != nil {
+		return all, err
+	}
+	for range maxLooks {
+		if err := ctx.Err(); err != nil {
+			return all, err
+		}
+		files, err := a.files(in)
+		if err != nil {
+			return all, err
+		}
+		standing := map[string][]file{}
+		for _, f := range files {
+			standing[f.id()] = append(standing[f.id()], f)
+		}
+		all = slices.DeleteFunc(all, func(r removing) bool { return len(standing[r.ID]) == 0 })
+		if len(all) == 0 {
+			return nil, nil
+		}
+		changed := map[string]bool{}
+		for _, r := range all {
+			for _, f := range standing[r.ID] {
+				switch err := a.unlink(f, r.Copy); {
+				case err == nil:
+					r.result.Taken, changed[f.sub] = true, true
+				case !errors.Is(err, fs.ErrNotExist): // else its name changed: look again
+					r.result.Err = meaning(err)
+				}
+			}
+		}
+		for sub := range changed {
+			if err := a.sync(in.dir + "/" + sub); err != nil {
+				return all, meaning(err)
+			}
+		}
+		all = slices.DeleteFunc(all, func(r removing) bool { return r.result.Err != nil })
+	}
+	return all, errRestless
 }
 
 // unlink removes a file if it is the copy.
@@ -64,10 +100,7 @@ func (a *account) unlink(f file, c *mailbox.Copy) error {
 	if !c.Same(&now) {
 		return fmt.Errorf("%w: another message has that name", mailbox.ErrStale)
 	}
-	if err := a.root.Remove(f.path()); err != nil {
-		return err
-	}
-	return a.sync(f.folder.dir + "/" + f.sub)
+	return a.root.Remove(f.path())
 }
 
 // sync makes the names in a folder durable.

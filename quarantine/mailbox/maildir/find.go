@@ -15,53 +15,61 @@ import (
 	"github.com/weirmail/weir/quarantine/mailbox"
 )
 
-// Find looks for a message; see mailbox.Account. Message-ID and X-Weir-ID cost
-// one look at each file, so both are looked for at once.
-func (a *account) Find(ctx context.Context, t mailbox.Target) iter.Seq2[mailbox.Copy, error] {
-	return func(yield func(mailbox.Copy, error) bool) {
+// Find looks for messages; see mailbox.Account. Names cost one look at each file, so
+// all are looked for at once.
+func (a *account) Find(ctx context.Context, targets []mailbox.Target) iter.Seq2[mailbox.Found, error] {
+	return func(yield func(mailbox.Found, error) bool) {
 		folders, err := a.folders()
 		if err != nil {
-			yield(mailbox.Copy{}, err)
+			yield(mailbox.Found{}, err)
 			return
 		}
-		f := &finder{account: a, ctx: ctx, target: t, yield: yield, given: map[place]bool{}}
-		for _, value := range []string{t.MessageID, t.WeirID} {
-			if needle, _ := mailbox.Needle(value); needle != "" {
+		f := &finder{account: a, ctx: ctx, targets: mailbox.NewTargets(targets), yield: yield, given: map[given]bool{}}
+		for _, field := range []string{"Message-ID", mailbox.WeirIDField} {
+			for _, needle := range f.targets.Needles(field) {
 				f.needles = append(f.needles, []byte(needle))
 			}
 		}
 		for i := 0; i < len(folders) && len(f.needles) > 0 && !f.stopped; i++ {
 			f.byName(folders[i])
 		}
-		if f.found == 0 && !f.stopped && t.ByContent() {
-			f.byContent(folders)
+		if contents := f.targets.Unnamed(); !f.stopped && !contents.None() {
+			f.byContent(folders, contents)
 		}
 	}
+}
+
+// given is a copy that was given for a target.
+type given struct {
+	folder, id string
+	target     int
 }
 
 // finder is one search.
 type finder struct {
 	*account
 	ctx     context.Context
-	target  mailbox.Target
+	targets *mailbox.Targets
 	needles [][]byte // one of them is in the header of what is looked for
-	yield   func(mailbox.Copy, error) bool
-	given   map[place]bool
+	yield   func(mailbox.Found, error) bool
+	given   map[given]bool
 	room    []byte
-	found   int
 	stopped bool // the caller has enough
 }
 
-func (f *finder) give(c mailbox.Copy, by mailbox.By) {
-	c.By = by
-	f.found++
-	f.stopped = !f.yield(c, nil)
+// give hands a copy to the caller, once for each target.
+func (f *finder) give(c mailbox.Found) {
+	what := given{c.Copy.Folder, c.Copy.ID, c.Target}
+	if !f.stopped && !f.given[what] {
+		f.given[what] = true
+		f.stopped = !f.yield(c, nil)
+	}
 }
 
 // fail tells the caller of what cannot be searched.
-func (f *finder) fail(err error) { f.stopped = !f.yield(mailbox.Copy{}, err) || f.ctx.Err() != nil }
+func (f *finder) fail(err error) { f.stopped = !f.yield(mailbox.Found{}, err) || f.ctx.Err() != nil }
 
-// byName searches a folder for the target's names. Files that vanish under it may
+// byName searches a folder for the targets' names. Files that vanish under it may
 // only have got other flags, and so another name: those are looked for again.
 func (f *finder) byName(in folder) {
 	files, err := f.files(in)
@@ -81,7 +89,7 @@ func (f *finder) byName(in folder) {
 	}
 }
 
-// among searches files for the target's names, and gives the IDs of those that
+// among searches files for the targets' names, and gives the IDs of those that
 // were there under none of theirs. It reports whether to go on.
 func (f *finder) among(in folder, files []file) (vanished map[string]bool, ok bool) {
 	k, err := f.keywords(in)
@@ -93,16 +101,15 @@ func (f *finder) among(in folder, files []file) (vanished map[string]bool, ok bo
 	read := map[string]bool{}
 	for _, at := range files {
 		err := f.ctx.Err()
-		var c mailbox.Copy
-		var by mailbox.By
+		var found []mailbox.Found
 		if err == nil {
-			c, by, ok, err = f.named(at, k)
+			found, err = f.named(at, k)
 		}
 		read[at.id()] = read[at.id()] || err == nil
+		for _, c := range found {
+			f.give(c)
+		}
 		switch {
-		case ok && !f.given[place{c.Folder, c.ID}]:
-			f.given[place{c.Folder, c.ID}] = true
-			f.give(c, by)
 		case errors.Is(err, fs.ErrNotExist):
 			vanished[at.id()] = true
 		case err != nil && !errors.Is(err, errNoMessage):
@@ -117,23 +124,18 @@ func (f *finder) among(in folder, files []file) (vanished map[string]bool, ok bo
 	return vanished, true
 }
 
-// place is where a copy stands.
-type place struct{ folder, id string }
-
-// named reports whether a file bears a name of the target.
-func (f *finder) named(at file, k keywords) (c mailbox.Copy, by mailbox.By, ok bool, err error) {
+// named gives the targets whose name a file bears.
+func (f *finder) named(at file, k keywords) ([]mailbox.Found, error) {
 	opened, info, err := f.open(at)
 	if err != nil {
-		return c, "", false, err
+		return nil, err
 	}
 	defer func() { _ = opened.Close() }()
 	h, err := header(opened, &f.room)
 	if err != nil || !slices.ContainsFunc(f.needles, func(n []byte) bool { return bytes.Contains(h, n) }) {
-		return c, "", false, err
+		return nil, err
 	}
-	c = f.describe(at, info, h, k)
-	by, ok = f.target.Match(&c)
-	return c, by, ok, nil
+	return f.targets.Match(f.describe(at, info, h, k)), nil
 }
 
 // candidate is a message that may have the content looked for.
@@ -144,7 +146,7 @@ type candidate struct {
 
 // byContent reads the messages of all folders whose size allows it, those first
 // that came when the target did.
-func (f *finder) byContent(folders []folder) {
+func (f *finder) byContent(folders []folder, contents *mailbox.Contents) {
 	var all []candidate
 	for _, in := range folders {
 		files, err := f.files(in)
@@ -155,8 +157,8 @@ func (f *finder) byContent(folders []folder) {
 		}
 		for _, file := range files {
 			info, err := f.root.Lstat(file.path())
-			if err == nil && info.Mode().IsRegular() && info.Size() <= f.o.MaxBytes && f.target.Plausible(info.Size()) {
-				all = append(all, candidate{file, f.target.Distance(info.ModTime())})
+			if err == nil && info.Mode().IsRegular() && info.Size() <= f.o.MaxBytes && contents.Plausible(info.Size()) {
+				all = append(all, candidate{file, contents.Distance(info.ModTime())})
 			}
 		}
 	}
@@ -166,9 +168,9 @@ func (f *finder) byContent(folders []folder) {
 			f.fail(err)
 			return
 		}
-		err := f.holds(at.file)
+		err := f.holds(at.file, contents)
 		if errors.Is(err, fs.ErrNotExist) {
-			err = f.holdsNow(at.file)
+			err = f.holdsNow(at.file, contents)
 		}
 		if err != nil && !passable(err) {
 			f.fail(fmt.Errorf("search folder %.80q: %w", at.folder.name, meaning(err)))
@@ -180,14 +182,14 @@ func (f *finder) byContent(folders []folder) {
 }
 
 // holdsNow is holds for a file whose name has changed.
-func (f *finder) holdsNow(was file) error {
+func (f *finder) holdsNow(was file, contents *mailbox.Contents) error {
 	for range maxLooks {
 		files, err := f.with(was.folder, was.id())
 		if err != nil || len(files) == 0 {
 			return err
 		}
 		for _, at := range files {
-			if err := f.holds(at); !errors.Is(err, fs.ErrNotExist) {
+			if err := f.holds(at, contents); !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
 		}
@@ -195,21 +197,27 @@ func (f *finder) holdsNow(was file) error {
 	return errRestless
 }
 
-// holds gives a file to the caller if it has the target's content.
-func (f *finder) holds(at file) error {
+// holds gives a file to the caller for every target whose content it has.
+func (f *finder) holds(at file, contents *mailbox.Contents) error {
 	raw, info, err := f.read(at, f.o.MaxBytes)
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case sealed(raw):
+	}
+	if sealed(raw) {
 		return errUnreadable
-	case !f.target.Holds(raw):
+	}
+	held := contents.Held(f.parser, raw)
+	if len(held) == 0 {
 		return nil
 	}
 	k, err := f.keywords(at.folder)
 	if err != nil {
 		return err
 	}
-	f.give(f.describe(at, info, raw, k), mailbox.ByContent)
+	c := f.describe(at, info, raw, k)
+	c.By = mailbox.ByContent
+	for _, target := range held {
+		f.give(mailbox.Found{Target: target, Copy: c})
+	}
 	return nil
 }

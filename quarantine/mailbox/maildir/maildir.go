@@ -31,6 +31,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/weirmail/weir/filter/message"
 	"github.com/weirmail/weir/quarantine/mailbox"
 )
 
@@ -49,7 +50,8 @@ const DefaultMaxBytes = 128 << 20
 
 // Backend reaches the mailboxes below one folder.
 type Backend struct {
-	o Options
+	o      Options
+	parser *message.Parser
 }
 
 // New gives a Backend. It does not look at the disk.
@@ -67,7 +69,7 @@ func New(o Options) (*Backend, error) {
 	if o.MaxBytes == 0 {
 		o.MaxBytes = DefaultMaxBytes
 	}
-	return &Backend{o: o}, nil
+	return &Backend{o: o, parser: mailbox.NewParser()}, nil
 }
 
 // maxUser bounds a user's name, in bytes.
@@ -108,7 +110,7 @@ func (b *Backend) Open(ctx context.Context, user string) (mailbox.Account, error
 	root, err := all.OpenRoot(path)
 	if err == nil {
 		if _, err = root.Stat("cur"); err == nil {
-			return &account{o: &b.o, root: root}, nil
+			return &account{o: &b.o, parser: b.parser, root: root}, nil
 		}
 		_ = root.Close()
 	}
@@ -136,8 +138,9 @@ func meaning(err error) error {
 
 // account is one mailbox.
 type account struct {
-	o    *Options
-	root *os.Root
+	o      *Options
+	parser *message.Parser
+	root   *os.Root
 }
 
 // Close lets go of the mailbox; see mailbox.Account.

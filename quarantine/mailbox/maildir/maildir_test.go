@@ -62,14 +62,19 @@ func (h *house) put(name, content string) string {
 
 func (h *house) find(t mailbox.Target) (copies []mailbox.Copy, errs []error) {
 	h.Helper()
-	for c, err := range h.Find(h.Context(), t) {
+	for c, err := range h.Find(h.Context(), []mailbox.Target{t}) {
 		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		copies = append(copies, c)
+		copies = append(copies, c.Copy)
 	}
 	return copies, errs
+}
+
+func (h *house) remove(c mailbox.Copy) mailbox.Removal {
+	h.Helper()
+	return h.Remove(h.Context(), []mailbox.Copy{c})[0]
 }
 
 func (h *house) one() mailbox.Copy {
@@ -158,7 +163,7 @@ func TestLinksAndPipesOfUsersLeadNowhere(t *testing.T) {
 			if err := h.Fetch(t.Context(), c, &bytes.Buffer{}); err == nil {
 				t.Errorf("%s %s was fetched", folder, id)
 			}
-			if removal, _ := h.Remove(t.Context(), c); removal == mailbox.Removed {
+			if h.remove(c).Taken {
 				t.Errorf("%s %s was removed", folder, id)
 			}
 		}
@@ -188,8 +193,8 @@ func TestAFileOfSeveralLinksStaysInTheOtherMailboxes(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := h.one()
-	if removal, err := h.Remove(t.Context(), c); removal != mailbox.Removed || err != nil {
-		t.Fatal(removal, err)
+	if r := h.remove(c); !r.Taken || r.Err != nil {
+		t.Fatal(r)
 	}
 	if _, err := h.Restore(t.Context(), mailbox.Return{Raw: []byte(raw), Was: c}); err != nil {
 		t.Fatal(err)
@@ -217,8 +222,8 @@ func TestAnotherMessageOfTheSameNameStays(t *testing.T) {
 			path := h.put("cur/1.x:2,S", raw)
 			c := h.one()
 			change(h, path)
-			if removal, err := h.Remove(t.Context(), c); removal != mailbox.NotRemoved || !errors.Is(err, mailbox.ErrStale) {
-				t.Errorf("%s, %v", removal, err)
+			if r := h.remove(c); r.Taken || !errors.Is(r.Err, mailbox.ErrStale) {
+				t.Errorf("%+v", r)
 			}
 			if _, err := os.Stat(path); err != nil {
 				t.Error(err)
@@ -245,8 +250,8 @@ func TestACopyIsFoundWhateverItsFlagsBecome(t *testing.T) {
 			t.Errorf("%s: gone %v, %v", name, gone, err)
 		}
 	}
-	if removal, err := h.Remove(t.Context(), c); removal != mailbox.Removed || err != nil {
-		t.Error(removal, err)
+	if r := h.remove(c); !r.Taken || r.Err != nil {
+		t.Error(r)
 	}
 }
 
@@ -427,8 +432,8 @@ func FuzzMessage(f *testing.F) {
 			if err := h.Fetch(t.Context(), c, &b); err != nil || !bytes.Equal(b.Bytes(), content) {
 				t.Fatalf("fetched %q, %v", b.Bytes(), err)
 			}
-			if removal, err := h.Remove(t.Context(), c); removal != mailbox.Removed || err != nil {
-				t.Fatal(removal, err)
+			if r := h.remove(c); !r.Taken || r.Err != nil {
+				t.Fatal(r)
 			}
 			back, err := h.Restore(t.Context(), mailbox.Return{Raw: content, Was: c})
 			if err != nil || !slices.Equal(back.Copy.Flags, c.Flags) || !slices.Equal(back.Copy.Keywords, c.Keywords) {

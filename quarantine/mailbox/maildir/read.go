@@ -112,7 +112,7 @@ func (a *account) describe(f file, info fs.FileInfo, header []byte, k keywords) 
 		Size: info.Size(), Date: info.ModTime().Truncate(1e9).UTC(),
 	}
 	c.Mark(k.names(f.letters()))
-	c.Name(header)
+	c.Name(a.parser, header)
 	return c
 }
 

@@ -183,19 +183,20 @@ func pull(b *testing.B, backend mailbox.Backend, user, id string) error {
 	}
 	defer func() { _ = a.Close() }()
 	removed := 0
-	for c, err := range a.Find(b.Context(), mailbox.Target{MessageID: id}) {
+	target := []mailbox.Target{{MessageID: id}}
+	for c, err := range a.Find(b.Context(), target) {
 		if err == nil {
-			err = a.Fetch(b.Context(), c, io.Discard)
+			err = a.Fetch(b.Context(), c.Copy, io.Discard)
 		}
 		if err == nil {
-			_, err = a.Remove(b.Context(), c)
+			err = a.Remove(b.Context(), []mailbox.Copy{c.Copy})[0].Err
 		}
 		if err != nil {
 			return err
 		}
 		removed++
 	}
-	for c, err := range a.Find(b.Context(), mailbox.Target{MessageID: id}) {
+	for c, err := range a.Find(b.Context(), target) {
 		return fmt.Errorf("still there: %+v, %w", c, err)
 	}
 	if removed != 1 {

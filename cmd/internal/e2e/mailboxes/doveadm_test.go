@@ -244,11 +244,11 @@ func TestDoveadmSeesFoldersAsTheyAreNow(t *testing.T) {
 			t.Fatal(err)
 		}
 		var folders []string
-		for found, err := range account.Find(t.Context(), mailbox.Target{MessageID: theID}) {
+		for found, err := range account.Find(t.Context(), []mailbox.Target{{MessageID: theID}}) {
 			if err != nil {
 				t.Errorf("%s: %v", c.command, err)
 			}
-			folders = append(folders, found.Folder)
+			folders = append(folders, found.Copy.Folder)
 		}
 		if !slices.Equal(folders, []string{c.folder}) {
 			t.Errorf("%s: found in %q", c.command, folders)

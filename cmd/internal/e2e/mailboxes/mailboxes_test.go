@@ -227,12 +227,12 @@ func find(t testing.TB, b mailbox.Backend, user string, target mailbox.Target) (
 		return nil, err
 	}
 	defer func() { _ = account.Close() }()
-	for c, err := range account.Find(t.Context(), target) {
+	for c, err := range account.Find(t.Context(), []mailbox.Target{target}) {
 		if err != nil {
 			errs = errors.Join(errs, err)
 			continue
 		}
-		folders = append(folders, c.Folder)
+		folders = append(folders, c.Copy.Folder)
 	}
 	slices.Sort(folders)
 	return folders, errs
