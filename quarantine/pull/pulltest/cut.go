@@ -139,8 +139,10 @@ func cutOff(s *site) {
 		s.daemon.Again("j", nil)
 		s.was(s.do("j"), "pulled, 2 removed")
 		s.holds(rest, "after the pull")
-		for _, id := range s.daemon.RestoreAll("j") {
-			s.was(s.do(id), "restored")
+		ids := s.daemon.RestoreAll("j")
+		s.do(ids...)
+		for _, id := range ids {
+			s.was(s.result(id), "restored")
 		}
 		s.holds(before, "after the restore")
 	})
@@ -175,13 +177,14 @@ func batchCutOff(s *site) {
 			s.was(s.result(id), "pulled, 1 removed")
 		}
 		s.holds(rest, "after the pulls")
+		var back []string
 		for _, id := range ids {
-			back := s.daemon.RestoreAll(id)
-			if len(back) != 1 {
-				s.t.Errorf("%d items are kept of job %s", len(back), id)
-			}
-			s.do(back...)
+			back = append(back, s.daemon.RestoreAll(id)...)
 		}
+		if len(back) != len(ids) {
+			s.t.Errorf("%d items are kept of %d mails", len(back), len(ids))
+		}
+		s.do(back...)
 		s.holds(before, "after the restores")
 	})
 }
