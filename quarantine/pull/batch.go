@@ -30,6 +30,7 @@ type batch struct {
 	all      []*taking
 	waiting  int  // copies that are to be removed, or will be
 	oneByOne bool // a removal of several broke off
+	renewed  bool // the connection, because the server refused something
 
 	uploads []*upload
 	keeping sync.WaitGroup
@@ -43,6 +44,11 @@ type upload struct {
 	item string
 	err  error
 }
+
+// errAnew says that the server refused something that it may grant on another
+// connection: Dovecot does not open a folder in a session that knows an index of it
+// which was since replaced.
+var errAnew = errors.New("the mail store is asked again on another connection")
 
 func newBatch(v *visit) *batch {
 	b := &batch{v: v, slots: make(chan struct{}, maxKeeping)}
@@ -90,11 +96,22 @@ func (b *batch) take(a mailbox.Account) error {
 			return err
 		}
 		for _, t := range some {
+			if t.err == nil && t.trouble != nil && !b.renewed {
+				return b.anew()
+			}
+		}
+		for _, t := range some {
 			if t.err == nil {
 				t.searched()
 			}
 		}
 	}
+}
+
+// anew has the jobs go on with another connection, once.
+func (b *batch) anew() error {
+	b.renewed = true
+	return errAnew
 }
 
 // endFailed ends the jobs that have failed by themselves, or lost their lease.
@@ -318,13 +335,19 @@ func (b *batch) remove(a mailbox.Account) error {
 		}
 		removals := a.Remove(b.v.ctx, copies)
 		var broken error
+		refused := false
 		for i, d := range some {
-			if err := removals[i].Err; err != nil && b.ends(err) {
+			switch err := removals[i].Err; {
+			case err == nil || moved(err):
+				b.v.box.s.breaker.worked()
+			case b.ends(err):
 				broken = err
+				continue
+			case !b.renewed:
+				refused = true
 				continue
 			}
 			d.t.removed(d.f, removals[i], d.again)
-			b.v.box.s.breaker.worked()
 		}
 		if broken != nil {
 			b.oneByOne = true
@@ -332,6 +355,9 @@ func (b *batch) remove(a mailbox.Account) error {
 				b.blame(some[0].t, broken)
 			}
 			return broken
+		}
+		if refused {
+			return b.anew()
 		}
 	}
 }

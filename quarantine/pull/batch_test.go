@@ -208,10 +208,10 @@ func TestOfTwoJobsThatMeanTheSameCopyTheFirstTakesIt(t *testing.T) {
 }
 
 func TestACopyThatOneJobCannotTakeIsTriedByTheOther(t *testing.T) {
-	inBatch(t, "refused once", 2, func(t *testing.T, b *batch) {
+	inBatch(t, "refused to the first", 2, func(t *testing.T, b *batch) {
 		b.Add(jobOf("j2", login(0), numbered(1)))
 		b.n++
-		refuse := often(1, mailbox.ErrRefused)
+		refuse := often(2, mailbox.ErrRefused)
 		b.copyRemove = func(id string) error {
 			if number(id) == 1 {
 				return refuse("")
@@ -384,6 +384,31 @@ func TestABatchOutlivesABrokenConnection(t *testing.T) {
 			want[i] = "unreachable"
 		}
 		b.does(t, want, nil)
+	})
+}
+
+// A server may refuse for as long as a session lasts what it grants in the next.
+func TestWhatIsRefusedIsTriedOnAnotherConnection(t *testing.T) {
+	refuse := func(b *batch) func(string) error {
+		return func(id string) error {
+			if b.tried() == 1 && (id == login(0) || number(id) == 2) {
+				return mailbox.ErrRefused
+			}
+			return nil
+		}
+	}
+	inBatch(t, "a folder", 4, func(t *testing.T, b *batch) {
+		b.find = refuse(b)
+		b.does(t, nil, nil)
+		b.holds(t)
+	})
+	inBatch(t, "a removal", 4, func(t *testing.T, b *batch) {
+		b.copyRemove = refuse(b)
+		b.does(t, nil, nil)
+		b.holds(t)
+		if b.tried() != 2 {
+			t.Errorf("%d logins", b.tried())
+		}
 	})
 }
 

@@ -163,14 +163,14 @@ func (v *visit) at(f func(mailbox.Account) error) error {
 			}
 			b.broken(err)
 		}
-		again := errors.Is(err, mailbox.ErrUnreachable) && !errors.Is(err, errLeftAlone) || errors.Is(err, errPanic)
-		if !again || v.tries >= maxTries {
+		switch {
+		case errors.Is(err, errPanic) || errors.Is(err, errAnew): // once for a job, and once for all
+		case !errors.Is(err, mailbox.ErrUnreachable) || errors.Is(err, errLeftAlone) || v.tries >= maxTries:
 			return err
-		}
-		if old {
+		case old:
 			v.tries--
 		}
-		b.s.log.Debug("the mail store broke off", zap.String("mailbox", b.login), zap.Error(err))
+		b.s.log.Debug("another connection is needed", zap.String("mailbox", b.login), zap.Error(err))
 	}
 }
 

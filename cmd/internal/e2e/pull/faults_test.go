@@ -333,6 +333,108 @@ func TestAPullOutlivesWhatAServerAndItsConnectionsDo(t *testing.T) {
 	s.noComplaints(t)
 }
 
+// Several jobs are done together: what happens to one command happens to all of
+// them, and what is done of it is not lost.
+func TestABatchOutlivesWhatAServerAndItsConnectionsDo(t *testing.T) {
+	const more = 5
+	s := start(t)
+	for name, c := range map[string]struct {
+		spoil func(string) fault
+		want  job.Outcome
+	}{
+		"nothing":                                    {nil, job.Pulled},
+		"a connection that ends in mid-fetch":        {times(1, dropMid, "UID FETCH 3 (UID BODY.PEEK[]"), job.Pulled},
+		"a connection that ends before the mark":     {times(1, drop, "UID STORE"), job.Pulled},
+		"a connection that ends before the expunge":  {times(1, drop, "UID EXPUNGE"), job.Pulled},
+		"a connection that ends after the expunge":   {times(2, dropEnd, "UID EXPUNGE"), job.Pulled},
+		"a connection that ends in the second look":  {after(2, times(2, drop, "UID SEARCH"), "UID SEARCH"), job.Pulled},
+		"a server that refuses once to mark":         {times(1, refuse, "UID STORE"), job.Pulled},
+		"a server that refuses once to expunge":      {times(1, refuse, "UID EXPUNGE"), job.Pulled},
+		"a server that does not mark":                {times(1000, refuse, "UID STORE"), job.Failed},
+		"a server that does not expunge":             {times(1000, refuse, "UID EXPUNGE"), job.Failed},
+		"a message over which the server breaks off": {times(1000, drop, "UID FETCH 4 (UID BODY.PEEK[]"), ""},
+	} {
+		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
+			p := startProxy(t, s.IMAPAddr())
+			b := newBox(t, s, p)
+			b.daemon.Together = true
+			want := map[string]job.Outcome{"j": c.want}
+			if c.want == "" {
+				want["j"] = job.Pulled
+			}
+			for n := range more {
+				text := fmt.Appendf(nil, "From: a@example.org\r\nMessage-ID: <the-target-%d@example.org>\r\nSubject: x\r\n\r\nnumber %d%s\r\n", n, n, strings.Repeat(" or so", 50))
+				if err := b.client.Put("INBOX", text, time.Now()); err != nil {
+					t.Fatal(err)
+				}
+				id := fmt.Sprintf("more-%d", n)
+				m := message.Parse(text, message.Options{})
+				b.daemon.Add(job.Job{ID: id, Kind: job.Pull, Mailbox: b.login, Target: job.Target{
+					MessageID: m.MessageID(), Body: m.Body, Size: int64(len(text)), Around: time.Now()}})
+				want[id] = c.want
+				if c.want == "" {
+					want[id] = job.Pulled
+					if n == 2 { // the fourth in INBOX
+						want[id] = job.Unreachable
+					}
+				}
+			}
+			p.set(c.spoil)
+			b.sidecar(func() (r job.Result) {
+				for id, want := range want {
+					r, err := b.daemon.Result(t.Context(), id)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if r.Outcome != want {
+						t.Errorf("%s: %s (%s), want %s", id, pulltest.Was(r), r.Detail, want)
+					}
+				}
+				return r
+			})
+			if p.spoiled() == 0 && c.spoil != nil {
+				t.Error("nothing was spoiled")
+			}
+			if marked := b.marked(); len(marked) > 0 {
+				t.Errorf("marked as deleted are left %q", marked)
+			}
+			p.set(nil)
+			b.daemon.Together = false
+			for id, was := range want {
+				if was == job.Pulled {
+					continue
+				}
+				b.daemon.Again(id, nil)
+				b.sidecar(func() job.Result {
+					r, err := b.daemon.Result(t.Context(), id)
+					if err != nil || r.Outcome != job.Pulled {
+						t.Errorf("after the repair, %s: %s (%s), %v", id, pulltest.Was(r), r.Detail, err)
+					}
+					return r
+				})
+			}
+			b.clean(2)
+			for n := range more {
+				if kept := b.daemon.Items(fmt.Sprintf("more-%d", n)); len(kept) != 1 {
+					t.Errorf("%d items are kept of one mail: %+v", len(kept), kept)
+				}
+			}
+		})
+	}
+	s.noComplaints(t)
+}
+
+// after lets a fault happen to commands after the first n that begin so.
+func after(n int, then func(string) fault, prefix string) func(string) fault {
+	return func(command string) fault {
+		if n > 0 && strings.HasPrefix(command, prefix) {
+			n--
+			return none
+		}
+		return then(command)
+	}
+}
+
 // marked gives the mail that is marked as deleted.
 func (b *box) marked() []string {
 	all, err := b.client.All()
@@ -401,8 +503,8 @@ func TestALostUIDVALIDITYIsNoOtherMail(t *testing.T) {
 	s := start(t)
 	b := newBox(t, s, startProxy(t, s.IMAPAddr()))
 	lost := 0
-	b.daemon.Fault = func(operation string, done bool) error {
-		if operation != "keep" || !done || lost > 0 {
+	b.watch.Fault = func(operation string, done bool) error {
+		if operation != "remove" || done || lost > 0 {
 			return nil
 		}
 		lost++
