@@ -194,6 +194,34 @@ func TestARequestNamesTheUserAndOneNeedle(t *testing.T) {
 	}
 }
 
+func TestSeveralTargetsAreOneSearchForEachField(t *testing.T) {
+	s := serve(t, (*httptest.Server).Start, func(command string) (int, string) {
+		if command == "search" {
+			return 200, rows("")
+		}
+		return usual(command)
+	})
+	a, err := backend(t, s.Listener.Addr().String(), nil).Open(t.Context(), "alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	targets := []mailbox.Target{{MessageID: "second@example.org"}, target, {MessageID: "first@example.org"}, target}
+	for f, err := range a.Find(t.Context(), targets) {
+		t.Errorf("found %+v, %v", f, err)
+	}
+	var queries []string
+	for _, c := range s.said("search") {
+		queries = append(queries, fmt.Sprint(c.parameters["query"]))
+	}
+	want := []string{
+		"[( header Message-ID first@example.org or header Message-ID second@example.org or header Message-ID the-target@example.org )]",
+		"[( header X-Weir-ID 01JNB3V2Q8Z5R4T6Y7W8X9A0BC )]",
+	}
+	if !slices.Equal(queries, want) {
+		t.Errorf("asked %q, want %q", queries, want)
+	}
+}
+
 func TestWhereNothingIsFoundNobodyLogsIn(t *testing.T) {
 	s := serve(t, (*httptest.Server).Start, func(command string) (int, string) {
 		if command == "search" {

@@ -98,14 +98,17 @@ func (f *finder) byName(ctx context.Context, terms []term) {
 			folders = append(folders, folder)
 		}
 	}
+	// INBOX, where most mail is, comes last: then it is open when what was found in it
+	// is described.
+	slices.Reverse(folders)
 	for some := range slices.Chunk(folders, max(1, maxCommands/(1+len(queries)))) {
 		visits, err := f.visit(ctx, some, queries)
 		if err != nil {
 			f.fail(err)
 			return
 		}
-		for i := range visits {
-			if !f.named(ctx, &visits[i]) {
+		for _, v := range slices.Backward(visits) {
+			if !f.named(ctx, &v) {
 				return
 			}
 		}

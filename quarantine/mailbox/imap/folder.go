@@ -48,6 +48,7 @@ func (a *Account) listed(ctx context.Context, states bool) ([]folder, error) {
 	}
 	var all []folder
 	known := map[string]bool{}
+	own, others := 0, 0
 	a.costly = false
 	for _, l := range list {
 		if known[l.Mailbox] {
@@ -60,8 +61,14 @@ func (a *Account) listed(ctx context.Context, states bool) ([]folder, error) {
 		if l.Mailbox != a.selected {
 			f.state = stateOf(l.Status)
 		}
+		if !f.leftOut {
+			own++
+		} else if !absent(l.Attrs) {
+			others++
+		}
 		all = append(all, f)
 	}
+	a.costly = a.costly || others > own
 	slices.SortStableFunc(all, func(x, y folder) int {
 		switch {
 		case x.name == inbox:
@@ -80,8 +87,8 @@ func (a *Account) listed(ctx context.Context, states bool) ([]folder, error) {
 //
 // The state of a folder that is open is not asked for: what a server tells of it
 // may be as old as the last look into it (RFC 9051 section 6.3.11; Dovecot does
-// so). Where there are folders that show what lies in others, that of no folder is:
-// to count them, a server opens all the others.
+// so). Where there are folders that show what lies in others, or more of others than
+// of the user's own, that of no folder is: to tell it, a server opens more than we do.
 func (a *Account) survey(ctx context.Context, pattern string, states bool) (list []*imap.ListData, err error) {
 	states = states && !a.costly && a.caps.Has(imap.CapListExtended) && a.caps.Has(imap.CapListStatus)
 	if states {

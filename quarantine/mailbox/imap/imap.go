@@ -10,6 +10,19 @@
 //     expunges although the copying has failed.
 //   - SEARCH HEADER finds substrings, without regard to case; what it finds is
 //     compared exactly.
+//   - What was searched once on a connection is not searched again. A later Find
+//     looks at what has come in since, and at what it found before: UIDs grow, and
+//     the message that has one stays as it is (RFC 9051 section 2.3.1.1). Where LIST
+//     tells the states of all folders at once (RFC 5819, RFC 9051), a folder in which
+//     there is no mail, or whose UIDVALIDITY and UIDNEXT are those of the last look
+//     while nothing found there is left, is not even opened. So the server has to
+//     know by itself what came in. Dovecot does: for each folder it compares the times
+//     of the Maildir's directories with what its list index says (2.3.19: 120 files
+//     put there by another program within a second of the last look, none missed). It
+//     doesn't with mailbox_list_index_very_dirty_syncs = yes, which suits mailboxes
+//     that Dovecot alone delivers to. And it tells the state of a folder that is open as
+//     it was when last looked into, so that is closed before.
+//   - Commands that don't depend on each other's answers are sent in one piece.
 //   - Every command has a deadline and a bound to the bytes of its answer; messages
 //     come in pieces.
 //   - NUL: a server gives it as 0x80 (Dovecot) and takes none. Restore refuses

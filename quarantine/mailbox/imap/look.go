@@ -117,7 +117,7 @@ type visit struct {
 }
 
 // maxCommands bounds how many commands are sent in one piece.
-const maxCommands = 16
+const maxCommands = 64
 
 // visit searches some folders, all in one piece, and keeps what it saw. An error
 // is that of the connection, or of ctx.

@@ -119,7 +119,8 @@ func (s *server) session(conn net.Conn) {
 		if said == "" {
 			said = s.usual(rest)
 		}
-		if _, err := io.WriteString(conn, strings.ReplaceAll(said, "TAG", tag)); err != nil {
+		said = strings.ReplaceAll(strings.ReplaceAll(said, "TAG", tag), "("+tag+" ", "(TAG ") // ESEARCH says both
+		if _, err := io.WriteString(conn, said); err != nil {
 			return
 		}
 		if s.tls != nil && rest == "STARTTLS" {
