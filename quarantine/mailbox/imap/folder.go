@@ -216,8 +216,7 @@ func role(l *imap.ListData) mailbox.Role {
 	return mailbox.RoleOf(l.Mailbox)
 }
 
-// nameable reports whether a text can be a folder's name in a command. What may
-// follow a command in one piece must not need a literal.
+// nameable refuses texts that can be no folder's name in a command.
 func nameable(name string) error {
 	if name == "" || len(name) > maxFolder || strings.ContainsFunc(name, unicode.IsControl) || !utf8.ValidString(name) {
 		return fmt.Errorf("%w: %.80q is no name of a folder", mailbox.ErrFolderGone, name)

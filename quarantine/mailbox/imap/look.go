@@ -9,8 +9,7 @@ import (
 	"github.com/emersion/go-imap/v2/imapclient"
 )
 
-// state is what a server tells of a folder: which names it gives and gave, and
-// whether there is mail.
+// state is what a server tells of a folder that is not open.
 type state struct {
 	validity uint32
 	next     imap.UID
@@ -37,7 +36,8 @@ type look struct {
 	uids     []imap.UID // that have what was searched for, as far as the server knows
 }
 
-// unchanged reports whether a folder in this state holds nothing else.
+// unchanged reports whether a folder in this state can hold nothing that is searched
+// for.
 func (l *look) unchanged(now *state) bool {
 	return now != nil && len(l.uids) == 0 && l.next == now.next && l.validity == now.validity
 }
@@ -153,25 +153,25 @@ func (a *Account) visit(ctx context.Context, folders []folder, queries []imap.Se
 	var again []int
 	for i := range visits {
 		v := &visits[i]
-		switch old, seen := a.looks.at[v.folder.name]; {
+		old := a.looks.at[v.folder.name]
+		delete(a.looks.at, v.folder.name)
+		switch {
 		case closed[i] != nil:
 			v.err = a.whyClosed(ctx, v.folder.name, meant(closed[i]))
 		case v.err != nil:
 			v.err = fmt.Errorf("search folder %.80q: %w", v.folder.name, meant(v.err))
-		case seen && old.next != 0 && (old.validity != v.validity || old.next > v.next):
-			again = append(again, i) // the UIDs that it was limited to are others now
-		case seen && old.next != 0:
-			v.uids = append(v.uids, old.uids...)
-		}
-		delete(a.looks.at, v.folder.name)
-		if v.err == nil {
+		case old.next != 0 && (old.validity != v.validity || old.next > v.next):
+			again = append(again, i) // the UIDs that its search was limited to are others now
+		default:
+			if old.next != 0 { // else all of it was searched
+				v.uids = append(v.uids, old.uids...)
+			}
 			slices.Sort(v.uids)
 			v.uids = slices.Compact(v.uids)
 			a.looks.at[v.folder.name] = v.look
 		}
 	}
 	for _, i := range again {
-		delete(a.looks.at, folders[i].name)
 		anew, err := a.visit(ctx, folders[i:i+1], queries)
 		if err != nil {
 			return nil, err

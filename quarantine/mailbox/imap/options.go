@@ -76,10 +76,12 @@ const (
 	DefaultSeparator = "*"
 )
 
-// Bounds of names, in bytes.
+// Bounds of names, in bytes. A folder's name is up to two and a half times as long
+// in modified UTF-7, and the library makes a literal of more than 4 KB, for which a
+// server would have to be waited for in the middle of what is sent in one piece.
 const (
 	maxUser   = 1 << 10
-	maxFolder = 4 << 10
+	maxFolder = 1600
 )
 
 // complete checks o and gives it with its defaults.
