@@ -45,10 +45,8 @@ type upload struct {
 	err  error
 }
 
-// errAnew says that the server refused something that it may grant on another
-// connection: Dovecot does not open a folder in a session that knows an index of it
-// which was since replaced.
-var errAnew = errors.New("the mail store is asked again on another connection")
+// errAnew says that the jobs are to go on with another connection.
+var errAnew = errors.New("another connection is needed")
 
 func newBatch(v *visit) *batch {
 	b := &batch{v: v, slots: make(chan struct{}, maxKeeping)}
@@ -108,7 +106,9 @@ func (b *batch) take(a mailbox.Account) error {
 	}
 }
 
-// anew has the jobs go on with another connection, once.
+// anew has the jobs go on with another connection, once, since the server refused
+// something that it may grant there: Dovecot does not open a folder in a session that
+// knows an index of it which was since replaced.
 func (b *batch) anew() error {
 	b.renewed = true
 	return errAnew
@@ -195,7 +195,7 @@ func (b *batch) deal(a mailbox.Account, some []*taking, t *taking, c mailbox.Cop
 	defer func() {
 		if r := recover(); r != nil {
 			t.err = t.panicked(r)
-			err = t.err
+			err = errAnew // nobody knows what is under way on this one
 		}
 	}()
 	f := t.at[placeOf(&c)]

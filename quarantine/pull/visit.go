@@ -164,7 +164,7 @@ func (v *visit) at(f func(mailbox.Account) error) error {
 			b.broken(err)
 		}
 		switch {
-		case errors.Is(err, errPanic) || errors.Is(err, errAnew): // once for a job, and once for all
+		case errors.Is(err, errAnew): // not often
 		case !errors.Is(err, mailbox.ErrUnreachable) || errors.Is(err, errLeftAlone) || v.tries >= maxTries:
 			return err
 		case old:
