@@ -341,6 +341,21 @@ func TestOneStoreThatIsDownHoldsUpNoOther(t *testing.T) {
 	})
 }
 
+// In some stores logins that differ in their case are two mailboxes.
+func TestAConnectionIsUsedForNoOtherMailbox(t *testing.T) {
+	d, m := pulltest.NewDaemon(), &memory{}
+	for i, login := range []string{"alice@lab.test", "Alice@lab.test", "alice@lab.test"} {
+		d.Add(jobOf(fmt.Sprintf("j%d", i), login, letter))
+	}
+	s := run(t, d, m, nil)
+	for i, want := range []string{"pulled, 1 removed", "pulled, 1 removed", "not-found"} {
+		if got := pulltest.Was(s.result(i)); got != want {
+			t.Errorf("job %d: %s, want %s", i, got, want)
+		}
+	}
+	s.end()
+}
+
 func TestAMailboxThatNoStoreServesIsTold(t *testing.T) {
 	d := pulltest.NewDaemon()
 	d.Add(pullOf(0))

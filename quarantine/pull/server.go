@@ -71,6 +71,7 @@ func (s *server) enter(ctx context.Context, login string) (*box, error) {
 	s.mu.Unlock()
 	select {
 	case <-b.turn:
+		b.name(login)
 		return b, nil
 	case <-ctx.Done():
 		s.mu.Lock()
@@ -78,6 +79,20 @@ func (s *server) enter(ctx context.Context, login string) (*box, error) {
 		b.users--
 		s.settle(b)
 		return nil, context.Cause(ctx)
+	}
+}
+
+// name says as whom the mailbox is opened. A connection under a name that differs
+// in its case is not used: it may be another mailbox's.
+func (b *box) name(login string) {
+	if b.login == login {
+		return
+	}
+	b.login = login
+	if b.account != nil {
+		b.s.mu.Lock()
+		defer b.s.mu.Unlock()
+		b.s.drop(b)
 	}
 }
 
