@@ -67,9 +67,6 @@ func (b *batch) pull() {
 	})
 	for _, t := range b.all {
 		if !t.done {
-			if t.err != nil {
-				err = t.err
-			}
 			t.end(err)
 		}
 	}
