@@ -222,6 +222,17 @@ func (j *Journal) ReadJudgedBefore(after wal.Position, generation uint64) iter.S
 	})
 }
 
+// ReadSharing is Read for who wants only what has something that he knows: the keys
+// of a Message-ID that it has or refers to (KeyOfMessageID), of the ID that it came
+// in with (KeyOfID), of a body, an attachment or a link (KeyOf). The Entry of any
+// other is nil.
+func (j *Journal) ReadSharing(after wal.Position, known func(Key) bool) iter.Seq2[Record, error] {
+	return j.read(after, func(data []byte) bool {
+		found, ok := shares(data, known)
+		return found || !ok
+	})
+}
+
 func (j *Journal) read(after wal.Position, wanted func(data []byte) bool) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		for raw, err := range j.log.Read(after) {

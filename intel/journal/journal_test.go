@@ -541,6 +541,81 @@ func TestOnlyWhatOlderListsJudgedIsDecoded(t *testing.T) {
 	}
 }
 
+// keysToShare gives what ReadSharing asks about an entry.
+func keysToShare(e *Entry) (all []Key) {
+	if e.Parent != "" {
+		all = append(all, KeyOfID(e.Parent))
+	}
+	if e.MessageID != "" {
+		all = append(all, KeyOfMessageID(e.MessageID))
+	}
+	for _, id := range e.References {
+		all = append(all, KeyOfMessageID(id))
+	}
+	for _, o := range e.Observables {
+		if o.Role == intel.RoleBody || o.Role == intel.RoleAttachment || o.Role == intel.RoleURL {
+			all = append(all, KeyOf(o.Value))
+		}
+	}
+	return all
+}
+
+// sharedKeys gives the keys that a record is asked about without decoding it.
+func sharedKeys(t testing.TB, data []byte) (all []Key) {
+	t.Helper()
+	if found, ok := shares(data, func(k Key) bool { all = append(all, k); return false }); found || !ok {
+		t.Fatalf("found %v, ok %v", found, ok)
+	}
+	return all
+}
+
+func TestOnlyWhatSharesSomethingIsDecoded(t *testing.T) {
+	j := open(t, Options{Dir: filepath.Join(t.TempDir(), "journal")})
+	e := sample(t)
+	e.Parent, e.References = "01PARENT", []string{"a@x.example", "b@x.example", strings.Repeat("long", 100)}
+	for text, role := range map[string]intel.Role{"http://files.example/a": intel.RoleURL, "https://files.example/b": intel.RoleURL, "ftp://files.example/c": intel.RoleURL} {
+		v, err := intel.URL(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.Observables = append(e.Observables, intel.Observable{Value: v, Role: role, Place: "1/text"})
+	}
+	e.Observables = append(e.Observables, intel.Observable{Value: intel.SHA1([20]byte{1}), Role: intel.RoleAttachment, Place: "2"},
+		intel.Observable{Value: intel.SHA256([32]byte{2}), Role: intel.RoleBody, Place: "1"})
+	if _, err := j.Append(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := j.Append(t.Context(), &Entry{ID: "01OTHER", MessageID: "other@x.example"}); err != nil {
+		t.Fatal(err)
+	}
+	read := func(known func(Key) bool) (n int) {
+		for r, err := range j.ReadSharing(0, known) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Entry != nil {
+				n++
+			}
+		}
+		return n
+	}
+	for _, key := range keysToShare(e) {
+		if n := read(func(k Key) bool { return k == key }); n != 1 {
+			t.Errorf("%d entries have %x", n, key)
+		}
+	}
+	if n := read(func(Key) bool { return false }); n != 0 {
+		t.Errorf("%d entries have nothing", n)
+	}
+	data, err := appendEntry(nil, e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := testing.AllocsPerRun(10, func() { shares(data, func(Key) bool { return false }) }); n > 1 { // for the long one
+		t.Errorf("%v allocations", n)
+	}
+}
+
 func FuzzDecode(f *testing.F) {
 	c, err := newCodec()
 	if err != nil {
@@ -553,6 +628,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add(data)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		generationOf(data)
+		shares(data, func(Key) bool { return false })
 		e, err := c.decode(data)
 		if err != nil {
 			if !errors.Is(err, ErrEntry) {
@@ -570,6 +646,9 @@ func FuzzDecode(f *testing.F) {
 		}
 		if g, ok := generationOf(again); !ok || g != e.Generation {
 			t.Fatalf("generation %d, %v of an entry with %d", g, ok, e.Generation)
+		}
+		if got, want := sharedKeys(t, again), keysToShare(e); !slices.Equal(got, want) {
+			t.Fatalf("what an entry shares is read as %x, and is %x", got, want)
 		}
 		if !slices.Equal(keys(nil, e), keys(nil, e2)) {
 			t.Fatal("another entry came back")

@@ -23,7 +23,7 @@ const (
 	tagLogin     = 0xf4
 )
 
-func tagged(tag byte, text string) Key {
+func tagged[T string | []byte](tag byte, text T) Key {
 	var buf [128]byte
 	return Key(xxhash.Sum64(append(append(buf[:0], tag), text...)))
 }

@@ -1,6 +1,12 @@
 package journal
 
-import "encoding/binary"
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+
+	"github.com/weirmail/weir/intel"
+)
 
 // keyGeneration is where a record has its entry's generation.
 const keyGeneration = 26
@@ -36,6 +42,114 @@ func generationOf(data []byte) (generation uint64, ok bool) {
 		}
 	}
 	return found, len(r.rest) == 0
+}
+
+// Where a record has what ReadSharing looks at.
+const (
+	keyParent      = 2
+	keyMessageID   = 6
+	keyReferences  = 16
+	keyObservables = 21
+)
+
+// shares reports whether a record has something that is known, and decodes nothing
+// else. ok is as generationOf has it.
+func shares(data []byte, known func(Key) bool) (found, ok bool) {
+	r := skimmer{data}
+	major, pairs := r.head()
+	if major != majorMap {
+		return false, false
+	}
+	for ; pairs > 0; pairs-- {
+		major, key := r.head()
+		if major != majorUint {
+			return false, false
+		}
+		var ok bool
+		var text []byte
+		switch key {
+		case 0:
+			major, v := r.head()
+			ok = major == majorUint && v == version
+		case keyParent:
+			text, ok = r.text()
+			found = found || ok && known(tagged(tagID, text))
+		case keyMessageID:
+			text, ok = r.text()
+			found = found || ok && known(tagged(tagMessageID, text))
+		case keyReferences:
+			major, n := r.head()
+			for ok = major == majorArray; ok && n > 0; n-- {
+				text, ok = r.text()
+				found = found || ok && known(tagged(tagMessageID, text))
+			}
+		case keyObservables:
+			major, n := r.head()
+			for ok = major == majorArray; ok && n > 0; n-- {
+				var shown bool
+				shown, ok = r.observable(known)
+				found = found || shown
+			}
+		default:
+			ok = r.skip()
+		}
+		if !ok {
+			return false, false
+		}
+	}
+	return found, len(r.rest) == 0
+}
+
+// observable passes over an observable, and reports whether it is a body, an
+// attachment or a link that is known.
+func (r *skimmer) observable(knows func(Key) bool) (known, ok bool) {
+	if major, n := r.head(); major != majorArray || n != 4 {
+		return false, false
+	}
+	major, kind := r.head()
+	if major != majorUint || kind > 0xff {
+		return false, false
+	}
+	value, ok := r.text()
+	if !ok {
+		return false, false
+	}
+	role, ok := r.text()
+	if !ok || !r.skip() { // the place
+		return false, false
+	}
+	switch intel.Role(role) {
+	case intel.RoleBody, intel.RoleAttachment, intel.RoleURL:
+	default:
+		return false, true
+	}
+	var digest [128]byte // in hex
+	if isDigest(intel.Kind(kind)) {
+		if len(value) > len(digest)/2 {
+			return false, false
+		}
+		value = digest[:hex.Encode(digest[:], value)]
+	}
+	if intel.Kind(kind) == intel.KindURL { // as intel.Value.AppendKey has it
+		for _, scheme := range []string{"https://", "http://"} {
+			if rest, cut := bytes.CutPrefix(value, []byte(scheme)); cut {
+				value = rest
+				break
+			}
+		}
+	}
+	return knows(tagged(byte(kind), value)), true
+}
+
+// text takes a string, of bytes or of UTF-8.
+func (r *skimmer) text() ([]byte, bool) {
+	major, n := r.head()
+	if major != majorBytes && major != majorText || n > uint64(len(r.rest)) {
+		return nil, false
+	}
+	text := r.rest[:n]
+	r.rest = r.rest[n:]
+	return text, true
 }
 
 // skimmer goes over items of CBOR (RFC 8949 section 3).
