@@ -170,6 +170,7 @@ type Tracker struct {
 	store   *store
 	metrics *metrics
 	watch   *watch
+	news    *news
 	keep    atomic.Int64 // time.Duration
 	sources []*source
 }
@@ -188,7 +189,7 @@ func Open(o Options) (*Tracker, error) {
 	if err != nil {
 		return nil, errors.Join(err, s.close())
 	}
-	t := &Tracker{o: o, store: s, metrics: m, watch: &watch{o: &o, store: s, metrics: m, known: map[string]string{}}}
+	t := &Tracker{o: o, store: s, metrics: m, news: newNews(), watch: &watch{o: &o, store: s, metrics: m, known: map[string]string{}}}
 	t.keep.Store(int64(o.Retention))
 	for _, from := range o.Sources {
 		t.sources = append(t.sources, &source{from: from})

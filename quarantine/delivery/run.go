@@ -168,6 +168,7 @@ func (t *Tracker) take(ctx context.Context, s *source, b follow.Batch) error {
 		s.mu.Unlock()
 	}
 	t.watch.add(events)
+	t.news.tell(events)
 	t.count(s, &b, events, now)
 	t.report(s, nil)
 	return nil

@@ -25,6 +25,8 @@ func (everyone) Of(_ context.Context, e *journal.Entry) (all []delivery.Delivery
 	return all, nil
 }
 
+func (everyone) Await(*journal.Entry, func()) (stop func()) { return func() {} }
+
 // items keeps nothing: nothing is pulled here.
 type items struct{ incident.Items }
 

@@ -3,6 +3,7 @@ package incident
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/weirmail/weir/intel/kv"
 	"github.com/weirmail/weir/intel/ledger"
@@ -95,7 +96,7 @@ func (a *applying) apply(e *ledger.Event) error {
 func known(kind string) bool {
 	switch kind {
 	case typeOpened, typeAdmitted, typeApproved, typeLapsed, typeNoted, typeAssigned, typeClosed, typeMatched,
-		typeKept, typeOutcome, typeLocated, typeRestoring, typeRestored:
+		typeKept, typeOutcome, typeLocated, typeConfirmed, typeRestoring, typeRestored:
 		return true
 	}
 	return false
@@ -126,7 +127,7 @@ func (a *applying) applyCase(e *ledger.Event, id string) error {
 		c.Key, c.Title, c.Severity, c.Owner, c.Source, c.Automatic = d.Key, d.Title, d.Severity, d.Owner, d.Source, d.Automatic
 	case typeClosed:
 		c.State = Closed
-		if err := a.closed(id); err != nil {
+		if err := a.closed(id, e.Time); err != nil {
 			return err
 		}
 	case typeAssigned:
@@ -151,28 +152,23 @@ func (a *applying) applyCase(e *ledger.Event, id string) error {
 	return nil
 }
 
-// closed takes an incident's deliveries off the list of what is not finished, but
-// for those that go back.
-func (a *applying) closed(id string) error {
+// closed ends what an incident's deliveries wait for, and takes them off the list
+// of what is not finished, but for those that go back.
+func (a *applying) closed(id string, at time.Time) error {
 	for entry, err := range a.s.Range([]byte(keyOpen+id), nil) {
+		if err == nil {
+			_, err = a.record(id, string(entry.Key[len(keyOpen)+len(id):]))
+		}
 		if err != nil {
-			return err
-		}
-		of := string(entry.Key[len(keyOpen)+len(id):])
-		r, err := a.record(id, of)
-		if err != nil {
-			return err
-		}
-		if r == nil {
-			continue
-		}
-		if err := a.written(r); err != nil {
 			return err
 		}
 	}
-	for _, r := range a.records {
-		if r.Incident == id {
-			a.newRecords[id+"/"+r.ID] = true
+	for _, r := range a.records { // some are not written yet
+		if r.Incident != id || !r.live() {
+			continue
+		}
+		if err := a.change(r, func() { r.leave(at) }); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -300,6 +296,7 @@ func (a *applying) back(e *ledger.Event, r *record) error {
 		return err
 	}
 	a.mark(exemptMark(exemptKey(r.Incident, c.Key), r.Ref, r.Mailbox))
+	a.mark(trustedMark(exemptKey(r.Incident, c.Key), r.Ref))
 	if k := r.kept(d.Item); k != nil && d.Placed.ID != "" {
 		data, err := a.v.enc.Marshal(d.Placed)
 		if err != nil {
@@ -313,6 +310,8 @@ func (a *applying) back(e *ledger.Event, r *record) error {
 func exemptMark(key, ref, mailbox string) string {
 	return keyExempt + hexDigest(key, ref, fold(mailbox))
 }
+
+func trustedMark(key, ref string) string { return keyTrusted + hexDigest(key, ref) }
 
 func placedPrefix(mailbox string, content job.Digest) string {
 	return keyPlaced + hexDigest(fold(mailbox), string(content[:]))

@@ -175,7 +175,7 @@ func (k *docket) mayApprove(actor string, own []*record, most int) error {
 		}
 	}
 	if len(own) > 0 && n > most {
-		return fmt.Errorf("%w: who asks for a pull approves at most %d deliveries of it himself, and this makes %d", ErrSecondPerson, most, n)
+		return fmt.Errorf("%w: who asks for a pull approves at most %s of it himself, and this makes %d", ErrSecondPerson, counted(most, "delivery", "deliveries"), n)
 	}
 	return nil
 }

@@ -18,7 +18,7 @@ func hourEntity(at time.Time) string { return capsPrefix + at.UTC().Format("2006
 // Errors satisfy ErrClosed, among others.
 func (d *Desk) admit(ctx context.Context, k *docket, s *Settings, batch, actor string, want int) (granted int, why string, err error) {
 	left := max(0, s.CapIncident-k.admitted)
-	whyIncident := fmt.Sprintf("policy pulls at most %d deliveries of one incident", s.CapIncident)
+	whyIncident := capped(s.CapIncident, "of one incident")
 	if left < want { // so that an incident at its cap uses up no hour's
 		want, why = left, whyIncident
 	}
@@ -34,7 +34,7 @@ func (d *Desk) admit(ctx context.Context, k *docket, s *Settings, batch, actor s
 		return 0, "", err
 	}
 	if hour < want {
-		want, why = hour, fmt.Sprintf("policy pulls at most %d deliveries an hour", s.CapHour)
+		want, why = hour, capped(s.CapHour, "an hour")
 	}
 	if want == 0 {
 		return 0, why, nil
@@ -55,6 +55,11 @@ func (d *Desk) admit(ctx context.Context, k *docket, s *Settings, batch, actor s
 	}
 	k.admitted += granted
 	return granted, why, err
+}
+
+// capped says why policy pulls no more.
+func capped(most int, of string) string {
+	return fmt.Sprintf("policy pulls at most %s %s", counted(most, "delivery", "deliveries"), of)
 }
 
 // count commits how many of the wanted fit under a cap, as events of this type.

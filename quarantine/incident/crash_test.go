@@ -494,6 +494,15 @@ func randomly(t *testing.T, seed uint64) {
 					what = "close"
 					s.must(s.Close(t.Context(), id, alice, "over"))
 					closed = true
+					for _, m := range models {
+						switch m.outcome {
+						case Restoring:
+							continue
+						case Pending, InTransit, Unreachable:
+							m.outcome = Left
+						}
+						m.open, m.waits = false, false
+					}
 				}
 			default:
 				what = "a while"

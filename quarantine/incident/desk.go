@@ -33,10 +33,11 @@ type Journal interface {
 	Lookup(key journal.Key) iter.Seq2[journal.Record, error]
 }
 
-// Tracker tells where the copies of an entry's message went; *delivery.Tracker
-// is one.
+// Tracker tells where the copies of an entry's message went, and when there may be
+// news of them; *delivery.Tracker is one.
 type Tracker interface {
 	Of(ctx context.Context, e *journal.Entry) ([]delivery.Delivery, error)
+	Await(e *journal.Entry, tell func()) (stop func())
 }
 
 // Items keeps what is pulled; *quarantine.Quarantine does.

@@ -94,8 +94,9 @@ func TestAListedMessageIsPulledAndComesBack(t *testing.T) {
 	if n := s.extended(s.opened(other), list, sure(e)...); n != 3 {
 		t.Errorf("%d deliveries: another reason is another thing", n)
 	}
-	actions, err := s.Timeline(id)
+	page, err := s.Timeline(t.Context(), id, TimelineQuery{})
 	s.must(err)
+	actions := page.Actions
 	var whats []string
 	for _, a := range actions {
 		whats = append(whats, a.What)
@@ -362,7 +363,7 @@ func TestBadRequestsAreRefused(t *testing.T) {
 		"item":      second(s.Restore(ctx, Restore{Incident: id, Items: []string{"01KB0000000000000000000001"}, Actor: alice, Reason: "x"})),
 		"note":      s.Note(ctx, "01KB0000000000000000000001", alice, "x"),
 		"empty":     second(s.Get("")),
-		"timeline":  second(s.Timeline("x")),
+		"timeline":  second(s.Timeline(ctx, "x", TimelineQuery{})),
 		"find":      second(s.Find("")),
 		"of nobody": second(s.Deliveries(ctx, "01KB0000000000000000000001", DeliveryQuery{})),
 	} {

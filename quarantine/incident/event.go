@@ -38,6 +38,7 @@ const (
 	typeKept      = "kept"      // a copy's bytes are durable in quarantine
 	typeOutcome   = "outcome"   // what a sidecar reported, or the delivery log's end
 	typeLocated   = "located"   // the delivery log has told where it went
+	typeConfirmed = "confirmed" // a later match is sure of what an earlier one left open
 	typeRestoring = "restoring" // copies are to go back
 	typeRestored  = "restored"  // what became of that for one copy
 
@@ -120,6 +121,13 @@ type placeData struct {
 type locatedData struct {
 	placeData
 	Waits string `json:"waits,omitempty"`
+}
+
+// confirmedData is the better reason that a later match gives; the event's actor
+// found it.
+type confirmedData struct {
+	Chain []Step `json:"chain"`
+	Waits string `json:"waits,omitempty"` // what else it waits for
 }
 
 type outcomeData struct {

@@ -31,7 +31,9 @@ const atOnce = 1000
 // as "list:block/urls.txt", which Settings.Automatic is asked about. It gives the
 // number of deliveries that are new. It may be called again with the same matches:
 // a recipient's copy that the incident has is passed over, and one that was
-// restored for the incident's key. Pulls begin while it still runs. Errors satisfy
+// restored for the incident's key. A copy that is in it on weak grounds, since a
+// feed or an unsure link found it first, is let go by a match that policy acts on.
+// Pulls begin while it still runs. Errors satisfy
 // ErrNotFound, ErrClosed or ErrInvalid, among others; part of the deliveries may
 // have been added then.
 func (d *Desk) Extend(ctx context.Context, id, actor string, matches []Match) (added int, err error) {
@@ -71,8 +73,10 @@ func (d *Desk) extend(ctx context.Context, id, actor string, matches []Match) (a
 			return x.added, err
 		}
 	}
-	err = x.flush(ctx)
-	return x.added, err
+	if err := x.flush(ctx); err != nil {
+		return x.added, err
+	}
+	return x.added, x.letGo(ctx)
 }
 
 // Plan gives the deliveries that Open and Extend would make of matches, and
@@ -118,6 +122,7 @@ type extension struct {
 	guard    guard
 	snapshot *kv.Snapshot
 	seen     map[string]bool // deliveries of this extension
+	doubted  []doubted       // those that the incident has, and that are let go
 	batch    matchedData
 	size     int
 	added    int
@@ -153,7 +158,13 @@ func (x *extension) add(ctx context.Context, m *Match) error {
 		lives = slices.Collect(maps.Values(f.lives))
 	}
 	x.d.mu.Unlock()
-	if len(lives) > 0 && len(m.Only) == 0 {
+	if len(m.Only) > 0 {
+		lives = nil
+	}
+	if err := x.confirm(ctx, m, copies, lives); err != nil {
+		return err
+	}
+	if len(lives) > 0 {
 		// The log may tell by now where one of them went, under another name.
 		return x.takeOver(ctx, lives, m, copies)
 	}
@@ -198,7 +209,9 @@ func (x *extension) addCopies(ctx context.Context, message messageData, m *Match
 		}
 		f := foundData{ID: id, Recipient: legible(c.Recipient, maxText), placeData: p}
 		if p.Open {
-			f.Waits = x.settings.gate(x.k, x.actor, m, c.Address, c.Recipient)
+			if f.Waits, err = x.grounds(m, message.Ref, "", c.Address, c.Recipient); err != nil {
+				return err
+			}
 		}
 		if at < 0 || len(x.batch.Messages) == 0 {
 			at = len(x.batch.Messages)
@@ -372,7 +385,7 @@ func (x *extension) admit(ctx context.Context, batch string, want int) (int, str
 	}
 	granted := max(0, min(want, x.settings.CapIncident-x.k.admitted))
 	x.k.admitted += granted
-	return granted, fmt.Sprintf("policy pulls at most %d deliveries of one incident", x.settings.CapIncident), nil
+	return granted, capped(x.settings.CapIncident, "of one incident"), nil
 }
 
 // entry reads a journal entry again; nil where the journal no longer has it, or

@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/weirmail/weir/intel/journal"
 	"github.com/weirmail/weir/intel/ledger"
 	"github.com/weirmail/weir/quarantine/delivery"
 )
@@ -19,6 +20,9 @@ type follow struct {
 	key   followKey
 	lives map[string]*live
 	due   time.Time
+	asked time.Time // when it was asked about last
+	heard bool      // there were news while it was asked about
+	stop  func()    // ends the waiting for news; nil until it was asked about
 	index int
 }
 
@@ -39,6 +43,7 @@ func newFollows() follows {
 const (
 	askEvery   = time.Second
 	askAtLeast = 5 * time.Minute
+	askSoon    = 200 * time.Millisecond // after news: other lines of the same mail are on their way
 )
 
 // add asks the log about a delivery from time to time: at first often, since the
@@ -70,6 +75,9 @@ func (f *follows) remove(l *live) {
 	if of.index >= 0 {
 		heap.Remove(&f.next, of.index)
 	}
+	if of.stop != nil {
+		of.stop()
+	}
 }
 
 // due takes a message that is to be asked about now, nil if there is none, and
@@ -83,9 +91,56 @@ func (f *follows) take(now time.Time) *follow {
 
 // again puts a message back, to be asked about later.
 func (f *follows) again(of *follow, now, message time.Time) {
-	if f.all[of.key] == of && of.index < 0 {
-		of.due = now.Add(min(max(now.Sub(message)/20, askEvery), askAtLeast))
-		heap.Push(&f.next, of)
+	if f.all[of.key] != of || of.index >= 0 {
+		return
+	}
+	of.asked = now
+	of.due = now.Add(min(max(now.Sub(message)/20, askEvery), askAtLeast))
+	heap.Push(&f.next, of)
+	if of.heard {
+		f.soon(of, now)
+	}
+}
+
+// soon has a message asked about before its turn, and at most once a second.
+func (f *follows) soon(of *follow, now time.Time) {
+	if of.heard = of.index < 0; of.heard {
+		return
+	}
+	due := now.Add(askSoon)
+	if earliest := of.asked.Add(askEvery); due.Before(earliest) {
+		due = earliest
+	}
+	if due.Before(of.due) {
+		of.due = due
+		heap.Fix(&f.next, of.index)
+	}
+}
+
+// await has news of a message bring its turn forward.
+func (d *Desk) await(of *follow, e *journal.Entry) {
+	d.mu.Lock()
+	waits := of.stop != nil || d.follows.all[of.key] != of
+	d.mu.Unlock()
+	if waits {
+		return
+	}
+	stop := d.o.Tracker.Await(e, func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if d.follows.all[of.key] == of {
+			d.follows.soon(of, d.now())
+			d.nudge()
+		}
+	})
+	d.mu.Lock()
+	over := d.follows.all[of.key] != of
+	if !over {
+		of.stop = stop
+	}
+	d.mu.Unlock()
+	if over {
+		stop()
 	}
 }
 
@@ -166,6 +221,7 @@ func (d *Desk) askAbout(ctx context.Context, f *follow) (time.Time, error) {
 		return first.Time, err
 	}
 	if entry != nil {
+		d.await(f, entry) // before asking: nothing slips between
 		copies, err := d.o.Tracker.Of(ctx, entry)
 		if err != nil {
 			return first.Time, err
@@ -356,19 +412,16 @@ func (x *extension) locate(ctx context.Context, l *live, m *Match, c *delivery.D
 
 // waitsThere says why a delivery that was located waits for a person.
 func (x *extension) waitsThere(ctx context.Context, r *record, m *Match, p *placeData, c *delivery.Delivery) (string, error) {
-	exempt, err := x.d.o.View.exempt(x.snapshot, x.k.exemptKey(), r.Ref, p.Mailbox)
-	if err != nil {
-		return "", err
-	}
-	switch {
-	case exempt:
-		return "the same message was restored to this mailbox", nil
-	case r.Wanted:
-		return r.Waits, nil
+	if r.Wanted {
+		exempt, err := x.d.o.View.exempt(x.snapshot, x.k.exemptKey(), r.Ref, p.Mailbox)
+		if err == nil && exempt {
+			return waitsRestored, nil
+		}
+		return r.Waits, err
 	}
 	// It was out of reach so far, and no cap has counted it.
-	if why := x.settings.gate(x.k, x.actor, m, c.Address, c.Recipient); why != "" {
-		return why, nil
+	if why, err := x.grounds(m, r.Ref, p.Mailbox, c.Address, c.Recipient); err != nil || why != "" {
+		return why, err
 	}
 	granted, why, err := x.admit(ctx, hexDigest("located", r.ID, p.Address), 1)
 	if err != nil || granted == 1 {

@@ -293,3 +293,95 @@ func TestAnAliasIsResolvedWhenItsMessageIsFoundAgain(t *testing.T) {
 		t.Errorf("%+v", i)
 	}
 }
+
+// The turn of a message that was in the queue for long comes only after minutes.
+func TestNewsOfTheLogBringTheTurnForward(t *testing.T) {
+	s := newSite(t, nil)
+	e, other := s.entry("a@example.org"), s.entry("b@example.org")
+	s.tracker.tell(e, told("a@example.org", delivery.InTransit))
+	s.tracker.tell(other, told("b@example.org", delivery.InTransit))
+	id, second := s.opened(bySource()), s.opened(byHand())
+	s.pass(2 * time.Hour) // the message is as old
+	s.extended(id, list, sure(e, other)...)
+	s.extended(second, alice, sure(e)...)
+	s.pass(askEvery)
+	if wait := s.ask(t.Context()); wait != sweepEvery || len(s.tracker.waits) != 2 {
+		t.Fatalf("the next turn is in %s, %d are waited for", wait, len(s.tracker.waits))
+	}
+	s.pass(askEvery)
+	asked := s.tracker.asked
+	s.tracker.log(e, inMailbox("a@example.org"))
+	for range 10 { // each line of its copies
+		s.tracker.log(e, inMailbox("a@example.org"))
+	}
+	select {
+	case <-s.poke:
+	default:
+		t.Error("Run is not told")
+	}
+	wait := s.ask(t.Context())
+	if wait > askSoon {
+		t.Errorf("the next turn is in %s", wait)
+	}
+	s.pass(wait)
+	s.ask(t.Context())
+	if n := s.tracker.asked - asked; n != 2 { // once for each incident
+		t.Errorf("the log was asked %d times", n)
+	}
+	if l := s.one(); l.Job.Recipient != "a@example.org" {
+		t.Errorf("%+v", l)
+	}
+	if len(s.tracker.waits) != 1 {
+		t.Error("what has arrived is waited for")
+	}
+	s.is(id, "b@example.org", InTransit)
+	s.tracker.log(other, told("b@example.org", delivery.Bounced))
+	s.pass(askSoon)
+	s.ask(t.Context())
+	s.is(id, "b@example.org", NotFound)
+	if len(s.tracker.waits) != 0 || len(s.follows.all) != 0 {
+		t.Errorf("%d are waited for, %d followed", len(s.tracker.waits), len(s.follows.all))
+	}
+}
+
+func TestNewsAsFastAsTheyComeAreAskedAboutOnceASecond(t *testing.T) {
+	s := newSite(t, nil)
+	e := s.entry("a@example.org")
+	s.tracker.tell(e, told("a@example.org", delivery.InTransit))
+	s.extended(s.opened(bySource()), list, sure(e)...)
+	s.pass(2 * time.Hour)
+	s.ask(t.Context())
+	asked := s.tracker.asked
+	for range 100 { // ten seconds
+		s.tracker.log(e, told("a@example.org", delivery.InTransit))
+		s.pass(100 * time.Millisecond)
+		s.ask(t.Context())
+	}
+	if n := s.tracker.asked - asked; n < 8 || n > 11 {
+		t.Errorf("the log was asked %d times", n)
+	}
+}
+
+// While it is asked, the log may tell more.
+func TestNewsThatComeWhileTheLogIsAskedAreNotLost(t *testing.T) {
+	s := newSite(t, nil)
+	e := s.entry("a@example.org")
+	s.tracker.tell(e, told("a@example.org", delivery.InTransit))
+	id := s.opened(bySource())
+	s.extended(id, list, sure(e)...)
+	s.pass(2 * time.Hour)
+	s.Desk.mu.Lock()
+	f := s.follows.take(s.clock())
+	s.Desk.mu.Unlock()
+	at, err := s.askAbout(t.Context(), f)
+	s.must(err)
+	s.tracker.log(e, inMailbox("a@example.org"))
+	s.Desk.mu.Lock()
+	s.follows.again(f, s.clock(), at)
+	s.Desk.mu.Unlock()
+	s.pass(askEvery)
+	s.ask(t.Context())
+	if s.is(id, "a@example.org", Pending); len(s.lease(1)) != 1 {
+		t.Error("it is not pulled")
+	}
+}

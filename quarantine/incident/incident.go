@@ -59,6 +59,7 @@ const (
 	Failed         Outcome = "failed"
 	OutOfReach     Outcome = "out-of-reach" // it left: somebody there has to be told
 	Protected      Outcome = "protected"    // the mailbox is never touched
+	Left           Outcome = "left"         // the incident was closed before anything was done with it
 	Restoring      Outcome = "restoring"
 	Restored       Outcome = "restored"
 )

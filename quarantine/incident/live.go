@@ -164,6 +164,11 @@ func (d *Desk) rouse() {
 		close(d.wake)
 		d.wake = make(chan struct{})
 	}
+	d.nudge()
+}
+
+// nudge has Run look whether there is something to do.
+func (d *Desk) nudge() {
 	select {
 	case d.poke <- struct{}{}:
 	default:
@@ -176,7 +181,9 @@ func (d *Desk) giveUp(incident string) {
 	defer d.mu.Unlock()
 	now := d.now()
 	for _, l := range d.lives[incident] {
-		l.closed = true
+		changed := *l.rec
+		changed.leave(now)
+		l.rec, l.closed = &changed, true
 		d.sync(l, now)
 	}
 }

@@ -191,29 +191,108 @@ func (d *Desk) Deliveries(ctx context.Context, id string, q DeliveryQuery) (Deli
 	return page, nil
 }
 
-// Timeline gives all that was done in an incident, in order. The error satisfies
-// ErrNotFound, among others.
-func (d *Desk) Timeline(id string) ([]Action, error) {
+// TimelineQuery says which part of an incident's timeline to give.
+type TimelineQuery struct {
+	After string // only what came after the action with this ID: for the next page
+	Limit int    // at most so many; 0: DefaultLimit
+}
+
+// TimelinePage is a part of a timeline, the oldest action first.
+type TimelinePage struct {
+	Actions []Action
+	More    bool // there are later ones
+}
+
+// Timeline gives what was done in an incident, in order. The error satisfies
+// ErrNotFound or ErrInvalid, among others.
+func (d *Desk) Timeline(ctx context.Context, id string, q TimelineQuery) (TimelinePage, error) {
+	most, err := limit(q.Limit)
+	if err != nil {
+		return TimelinePage{}, err
+	}
 	if _, err := d.Get(id); err != nil {
-		return nil, err
+		return TimelinePage{}, err
 	}
 	s, err := d.o.View.db.Snapshot()
 	if err != nil {
-		return nil, err
+		return TimelinePage{}, err
 	}
 	defer s.Release()
-	var all []Action
-	for entry, err := range s.Range([]byte(keyTime+id), nil) {
-		if err != nil {
-			return nil, err
-		}
-		var a Action
-		if err := d.o.View.decode(entry.Value, &a); err != nil {
-			return nil, err
-		}
-		all = append(all, a)
+	prefix, behind := []byte(keyTime+id), []byte(nil)
+	if q.After != "" {
+		behind = append(append(behind, prefix...), strings.ToUpper(q.After)+"\x00"...)
 	}
-	return all, nil
+	var page TimelinePage
+	for entry, err := range s.Range(prefix, behind) {
+		if err == nil {
+			err = context.Cause(ctx)
+		}
+		if err != nil {
+			return TimelinePage{}, err
+		}
+		if len(page.Actions) == most {
+			page.More = true
+			break
+		}
+		a := Action{ID: string(entry.Key[len(prefix):])}
+		if err := d.o.View.decode(entry.Value, &a); err != nil {
+			return TimelinePage{}, err
+		}
+		page.Actions = append(page.Actions, a)
+	}
+	return page, nil
+}
+
+// Matched is a message of an incident, and why it is in it. A message may be given
+// more than once.
+type Matched struct {
+	Key   string // of the incident
+	Ref   string // ID of the journal entry
+	Chain []Step
+	Found time.Time // when it came into the incident
+}
+
+// Matched gives the messages of the incidents that indicators opened and that have
+// changed since then, closed ones too, the newest incident first.
+func (d *Desk) Matched(ctx context.Context, since time.Time) iter.Seq2[Matched, error] {
+	return func(yield func(Matched, error) bool) {
+		err := d.see(ctx)
+		if err == nil {
+			err = d.o.View.matched(ctx, since, yield)
+		}
+		if err != nil {
+			yield(Matched{}, err)
+		}
+	}
+}
+
+// matched is Desk.Matched; it gives no error to yield.
+func (v *View) matched(ctx context.Context, since time.Time, yield func(Matched, error) bool) error {
+	for c, err := range v.incidents("", "") {
+		if err != nil {
+			return err
+		}
+		if c.Source == "" || c.Key == "" || c.Changed.Before(since) {
+			continue
+		}
+		last := ""
+		for r, err := range v.deliveries(c.ID, "") {
+			if err == nil {
+				err = context.Cause(ctx)
+			}
+			if err != nil {
+				return err
+			}
+			if r.Ref == last { // as most times, one message's are together
+				continue
+			}
+			last = r.Ref
+			if !yield(Matched{c.Key, r.Ref, r.Chain, r.Found}, nil) {
+				return nil
+			}
+		}
+	}
+	return nil
 }
 
 func (v *View) decode(data []byte, into any) error {
@@ -380,6 +459,22 @@ func (v *View) knows(s *kv.Snapshot, incident, id string) (bool, error) {
 		return there, err
 	}
 	_, there, err = s.Get([]byte(keyAlias+incident+id), nil)
+	return there, err
+}
+
+// nameOf gives the ID of the delivery that an ID stands for: itself, or the one that
+// took it over.
+func (v *View) nameOf(s *kv.Snapshot, incident, id string) (string, error) {
+	name, there, err := s.Get([]byte(keyAlias+incident+id), nil)
+	if err != nil || !there {
+		return id, err
+	}
+	return string(name), nil
+}
+
+// trusted reports whether a message was restored for this key, to any mailbox.
+func (v *View) trusted(s *kv.Snapshot, key, ref string) (bool, error) {
+	_, there, err := s.Get([]byte(trustedMark(key, ref)), nil)
 	return there, err
 }
 

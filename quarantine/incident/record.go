@@ -144,6 +144,12 @@ func (r *record) fold(e *ledger.Event) error {
 		if !r.Approved.IsZero() { // only now it can be tried
 			r.Approved = e.Time
 		}
+	case typeConfirmed:
+		var d confirmedData
+		if err := unmarshal(e, &d); err != nil {
+			return err
+		}
+		r.By, r.Chain, r.Waits = e.Actor, d.Chain, d.Waits
 	case typeRestoring:
 		var d restoringData
 		if err := unmarshal(e, &d); err != nil {
@@ -235,6 +241,18 @@ func (r *record) approve(version uint64, at time.Time) {
 		r.Outcome = Pending
 	}
 	r.Open, r.Wanted, r.Waits, r.Detail, r.Tried, r.Approved, r.Changed = true, true, "", "", false, at, at
+}
+
+// leave ends what will not be done any more, since the incident was closed. What is
+// known of it stays, and what goes back goes on.
+func (r *record) leave(at time.Time) {
+	switch r.Outcome {
+	case Restoring:
+		return
+	case Pending, InTransit, Unreachable:
+		r.Outcome, r.Detail, r.Changed = Left, join("the incident was closed first", r.Detail), at
+	}
+	r.Open, r.Waits = false, ""
 }
 
 // lapse takes a decision back, and may be called again.

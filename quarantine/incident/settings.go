@@ -219,6 +219,12 @@ func (s *Settings) place(g *guard, d *delivery.Delivery) placeData {
 	return p
 }
 
+// How the reasons begin that a later match can take away.
+const (
+	waitsSource = "policy does not pull by itself what comes from "
+	waitsUnsure = "not sure: "
+)
+
 // gate says why a pull that is wanted waits for a person; empty: policy may start
 // it, within the caps.
 func (s *Settings) gate(k *docket, actor string, m *Match, addresses ...string) string {
@@ -226,7 +232,7 @@ func (s *Settings) gate(k *docket, actor string, m *Match, addresses ...string) 
 	case !k.opened.Automatic:
 		return "a person opened the incident"
 	case !s.isAutomatic(actor):
-		return legible("policy does not pull by itself what comes from "+actor, maxWhat)
+		return legible(waitsSource+actor, maxWhat)
 	case !m.Sure():
 		return unsure(m.Chain)
 	}
@@ -243,8 +249,8 @@ func (s *Settings) gate(k *docket, actor string, m *Match, addresses ...string) 
 func unsure(chain []Step) string {
 	for _, s := range chain {
 		if !s.Sure {
-			return legible("not sure: "+join(s.How, s.What), maxWhat)
+			return legible(waitsUnsure+join(s.How, s.What), maxWhat)
 		}
 	}
-	return "not sure: nothing says how it belongs here"
+	return waitsUnsure + "nothing says how it belongs here"
 }

@@ -98,6 +98,34 @@ type tracker struct {
 	mu    sync.Mutex
 	told  map[string][]delivery.Delivery
 	asked int
+	waits map[string]map[*func()]bool // who hears of news, by entry
+}
+
+func (t *tracker) Await(e *journal.Entry, tell func()) (stop func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.waits[e.ID] == nil {
+		t.waits[e.ID] = map[*func()]bool{}
+	}
+	t.waits[e.ID][&tell] = true
+	return func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if delete(t.waits[e.ID], &tell); len(t.waits[e.ID]) == 0 {
+			delete(t.waits, e.ID)
+		}
+	}
+}
+
+// log tells something, and that it does.
+func (t *tracker) log(e *journal.Entry, d ...delivery.Delivery) {
+	t.tell(e, d...)
+	t.mu.Lock()
+	waits := maps.Clone(t.waits[e.ID])
+	t.mu.Unlock()
+	for tell := range waits {
+		(*tell)()
+	}
 }
 
 func (t *tracker) Of(_ context.Context, e *journal.Entry) ([]delivery.Delivery, error) {
@@ -162,7 +190,7 @@ func mailboxOf(address string) (string, bool) {
 func newSite(t testing.TB, options func(*Options)) *site {
 	t.Helper()
 	s := &site{t: t, disk: faulty.New("/state", 1), now: time.Date(2026, 5, 1, 8, 0, 0, 0, time.UTC),
-		tracker: &tracker{told: map[string][]delivery.Delivery{}}, judge: &judge{action: intel.ActionAccept}, options: options}
+		tracker: &tracker{told: map[string][]delivery.Delivery{}, waits: map[string]map[*func()]bool{}}, judge: &judge{action: intel.ActionAccept}, options: options}
 	var err error
 	s.db, err = kv.Open(kv.Options{Name: "views", InMemory: true})
 	s.must(err)

@@ -12,6 +12,7 @@ import (
 // Action is one thing that was done, or that happened, in an incident. Text in it
 // may be a stranger's.
 type Action struct {
+	ID       string    `cbor:"-" json:"id"` // its place in the incident's timeline
 	Time     time.Time `json:"time"`
 	Actor    string    `json:"actor"`
 	What     string    `json:"what"`               // type of the event: opened, matched, approved, outcome, …
@@ -72,8 +73,8 @@ func detailOf(e *ledger.Event, batch *matchedData) (string, error) {
 				wanted++
 			}
 		}
-		return fmt.Sprintf("%s of %s: %d are pulled, %d wait for approval", counted(len(batch.Deliveries), "delivery", "deliveries"),
-			counted(len(batch.Messages), "message", "messages"), wanted, waits), nil
+		return fmt.Sprintf("%s of %s: %s to be pulled, %s for approval", counted(len(batch.Deliveries), "delivery", "deliveries"),
+			counted(len(batch.Messages), "message", "messages"), counted(wanted, "is", "are"), counted(waits, "waits", "wait")), nil
 	case typeKept:
 		return read(e, func(d *job.Kept) string { return d.Item + " from " + d.Copy.Folder })
 	case typeOutcome:
@@ -82,12 +83,34 @@ func detailOf(e *ledger.Event, batch *matchedData) (string, error) {
 		return read(e, func(d *locatedData) string {
 			return join(string(d.Status), d.Address, d.Mailbox, string(d.Outcome), d.Detail)
 		})
+	case typeConfirmed:
+		return read(e, func(d *confirmedData) string {
+			last := d.Chain[len(d.Chain)-1]
+			why := join("a later match is sure", last.How, last.What)
+			if d.Waits != "" {
+				return why + "; it waits still: " + d.Waits
+			}
+			return why + "; it is to be pulled"
+		})
 	case typeRestoring:
 		return read(e, func(d *restoringData) string { return strings.Join(d.Items, " ") })
 	case typeRestored:
-		return read(e, func(d *restoredData) string { return join(string(d.Fate), d.Item, d.Folder, d.Detail) })
+		return read(e, (*restoredData).words)
 	}
 	return "", nil
+}
+
+// words says what became of the way back of one copy.
+func (d *restoredData) words() string {
+	switch {
+	case d.Fate == isKept:
+		return join(d.Item+" stays in quarantine", d.Detail)
+	case d.Fate == isLate:
+		return join(d.Item+" is tried again", d.Detail)
+	case d.Existed:
+		return join(d.Item+" stood in "+d.Folder+" again already", d.Detail)
+	}
+	return join(d.Item+" stands in "+d.Folder+" again", d.Detail)
 }
 
 func read[T any](e *ledger.Event, say func(*T) string) (string, error) {

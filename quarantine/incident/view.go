@@ -19,6 +19,7 @@ import (
 //	incident/m | incident | entry                   → nothing; the incident has this message
 //	incident/s | incident | entry and mailbox | delivery → nothing; who shares a mailbox
 //	incident/x | indicator, entry and mailbox       → nothing; restored, and exempt
+//	incident/r | indicator and entry                → nothing; restored, to some mailbox
 //	incident/p | mailbox and content | item         → the copy that a restore placed
 //	incident/t | incident | event                   → action (in order of time)
 type View struct {
@@ -39,6 +40,7 @@ const (
 	keyMessage   = viewPrefix + "m"
 	keySharing   = viewPrefix + "s"
 	keyExempt    = viewPrefix + "x"
+	keyTrusted   = viewPrefix + "r"
 	keyPlaced    = viewPrefix + "p"
 	keyTime      = viewPrefix + "t"
 	lengthOfULID = 26

@@ -224,7 +224,7 @@ func (a *app) verdictOf(in *api.Incident) error {
 
 // outcomes lists the outcomes in the order in which they are shown.
 func outcomes() []string {
-	return []string{"pending", "in-transit", "unreachable", "restoring", "pulled", "already-gone", "not-found", "restored", "protected", "out-of-reach", "differs", "mailbox-missing", "failed"}
+	return []string{"pending", "in-transit", "unreachable", "restoring", "pulled", "already-gone", "not-found", "restored", "protected", "out-of-reach", "differs", "mailbox-missing", "failed", "left"}
 }
 
 func (a *app) printIncident(in *api.Incident) {
@@ -252,8 +252,8 @@ func (a *app) printIncident(in *api.Incident) {
 		[2]string{"copies", cmp.Or(strings.Join(told, ", "), "none")},
 	)
 	if in.State == "closed" {
-		if in.Pending > 0 {
-			a.printLine("%s", count(in.Pending, "copy stays where it is", "copies stay where they are"))
+		if n := in.Counts["left"]; n > 0 {
+			a.printLine("%s", count(n, "copy stays where it is", "copies stay where they are"))
 		}
 		return
 	}

@@ -25,7 +25,7 @@ type Incidents interface {
 	Get(id string) (*incident.Incident, error)
 	List(ctx context.Context, q incident.Query) (incident.Page, error)
 	Deliveries(ctx context.Context, id string, q incident.DeliveryQuery) (incident.DeliveryPage, error)
-	Timeline(id string) ([]incident.Action, error)
+	Timeline(ctx context.Context, id string, q incident.TimelineQuery) (incident.TimelinePage, error)
 	Approve(ctx context.Context, a incident.Approval) (n int, err error)
 	Note(ctx context.Context, id, actor, text string) error
 	Assign(ctx context.Context, id, owner, actor, reason string) error
@@ -146,17 +146,22 @@ func (s *Server) incidentTimeline(ctx context.Context, _ *call, st *Stores, in *
 	if err != nil {
 		return nil, err
 	}
-	actions, err := st.Incidents.Timeline(id)
-	if err != nil {
-		return nil, err
-	}
 	answer, who := api.IncidentTimeline{Actions: []api.IncidentAction{}}, names{}
-	for _, a := range actions {
-		answer.Actions = append(answer.Actions, api.IncidentAction{
-			Time: a.Time, Actor: a.Actor, ActorName: who.of(a.Actor), What: a.What, Delivery: a.Delivery, Reason: a.Reason, Detail: a.Detail,
-		})
+	for q := (incident.TimelineQuery{Limit: incident.MaxLimit}); ; {
+		page, err := st.Incidents.Timeline(ctx, id, q)
+		if err != nil {
+			return nil, err
+		}
+		for _, a := range page.Actions {
+			q.After = a.ID
+			answer.Actions = append(answer.Actions, api.IncidentAction{
+				Time: a.Time, Actor: a.Actor, ActorName: who.of(a.Actor), What: a.What, Delivery: a.Delivery, Reason: a.Reason, Detail: a.Detail,
+			})
+		}
+		if !page.More {
+			return answer, nil
+		}
 	}
-	return answer, nil
 }
 
 // changeIncident does something to an incident, and gives it as it is then.

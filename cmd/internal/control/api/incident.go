@@ -139,7 +139,7 @@ type Incident struct {
 // IncidentDeliveryQuery asks for deliveries of an incident.
 type IncidentDeliveryQuery struct {
 	ID      string `path:"id" doc:"the incident's ID, or a beginning of it that no other has"`
-	Outcome string `query:"outcome" enum:"pending in-transit pulled already-gone not-found mailbox-missing unreachable differs failed out-of-reach protected restoring restored"`
+	Outcome string `query:"outcome" enum:"pending in-transit pulled already-gone not-found mailbox-missing unreachable differs failed out-of-reach protected left restoring restored"`
 	Address string `query:"address" doc:"of the recipient, in the envelope or final; or a part of it"`
 	Waiting bool   `query:"waiting" doc:"only those that wait for approval"`
 	After   string `query:"after" doc:"next of the page before"`
@@ -168,7 +168,7 @@ type IncidentDelivery struct {
 	Known     string         `json:"known" doc:"likewise"`
 	Chain     []IncidentStep `json:"chain" doc:"why it belongs to the incident"`
 	Time      time.Time      `json:"time" doc:"of the message"`
-	Outcome   string         `json:"outcome" enum:"pending in-transit pulled already-gone not-found mailbox-missing unreachable differs failed out-of-reach protected restoring restored"`
+	Outcome   string         `json:"outcome" enum:"pending in-transit pulled already-gone not-found mailbox-missing unreachable differs failed out-of-reach protected left restoring restored"`
 	Detail    string         `json:"detail,omitempty"`
 	Waits     string         `json:"waits,omitempty" doc:"why it waits for approval; absent: it does not"`
 	Seen      bool           `json:"seen" doc:"the user had read it"`

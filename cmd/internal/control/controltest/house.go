@@ -161,6 +161,9 @@ func (tracker) Of(_ context.Context, e *journal.Entry) (all []delivery.Delivery,
 	return all, nil
 }
 
+// Await implements incident.Tracker: there are no news.
+func (tracker) Await(*journal.Entry, func()) (stop func()) { return func() {} }
+
 func (h *House) build(view *quarantine.View) {
 	blobs, err := blob.OpenFolder(blob.Options{FS: disk.System{}, Dir: h.path("blobs")})
 	h.must(err)
