@@ -51,7 +51,7 @@ func TestThePlaceSurvivesAPowerCut(t *testing.T) {
 }
 
 // campaign is a story with everything in it: three changes of the lists, late
-// entries, forwards. Before each act it asks whether to go on.
+// entries, forwards, and forwards that come later. Before each act it asks whether to go on.
 func campaign(s *site, act func(name string)) map[string][]string {
 	file := "application/pdf " + text("offer")
 	old := s.list("list:block/a", "other.example")
@@ -73,7 +73,13 @@ func campaign(s *site, act func(name string)) map[string][]string {
 	act("late")
 	s.later(time.Hour)
 	act("after")
-	return map[string][]string{evilKey: {a, d, f, f2, g}, "domain|worse.example": {b, e}, "campaign|c": {c, g}}
+	h := s.mail(from("bob@here.example"), to("carl@here.example"), subject("Fwd: hello"), content("text/plain look", second))
+	i := s.mail(from("carl@here.example"), to("dora@here.example"), subject("Fwd: hello"), content("text/plain look again", second))
+	s.mail(from("bob@here.example"), content("text/plain nothing"))
+	act("later")
+	k := s.mail(from("dora@here.example"), answering("m11@mail.example"), content("text/plain no"))
+	act("last")
+	return map[string][]string{evilKey: {a, d, f, f2, g, h, i, k}, "domain|worse.example": {b, e}, "campaign|c": {c, g}}
 }
 
 func TestNothingIsSkippedWhereverTheDeskFails(t *testing.T) {

@@ -50,9 +50,22 @@ type trail struct {
 	cut     bool // more belongs to it than Options allow
 	closed  bool // by a person, while the pass was at work
 
-	seen  map[wal.Position]bool
-	nodes []node // sure ones, from which to go on
-	links *links
+	seen   map[wal.Position]bool
+	joined map[wal.Position]bool // those of them that answer or forward another, and whether surely
+	nodes  []node                // sure ones, from which to go on
+	links  *links
+	met    []tie // those that were gone on from
+
+	// Of an incident that later mail is compared with.
+	members map[wal.Position]bool // what it had before, and whether surely
+	later   *later
+}
+
+// has reports whether a message is in the incident. One that is not surely in it,
+// and is looked at again, may become sure.
+func (t *trail) has(at wal.Position) bool {
+	sure, member := t.members[at]
+	return t.seen[at] || member && (sure || !t.later.at[at])
 }
 
 // node is a message of an incident, without what the journal keeps of it.
@@ -91,7 +104,7 @@ func (f *found) trail(key string, ind *intel.Indicator) *trail {
 	name := key + "\x00" + ind.Source // each source asks for itself
 	t := f.trails[name]
 	if t == nil {
-		t = &trail{opening: opening(key, ind), seen: map[wal.Position]bool{}}
+		t = &trail{opening: opening(key, ind), seen: map[wal.Position]bool{}, joined: map[wal.Position]bool{}}
 		f.trails[name] = t
 		f.order = append(f.order, t)
 	}

@@ -25,9 +25,11 @@
 // # What it leads to
 //
 // From a matched message later ones are followed that answer or forward it; see
-// links.go for what is believed and how surely. That is done once, in the pass
-// that found the message: a forward that arrives later and does not show the
-// indicator itself is not looked for again.
+// links.go for what is believed and how surely. The pass that found the message
+// looks for those that are journaled already. For those that come after it, each
+// entry is compared with the messages of incidents as it is journaled, as long as
+// the look-back is, from the last message that an incident got; see later.go. What
+// the lists no longer call bad, and what a person released, is not followed.
 package hunt
 
 import (
@@ -65,6 +67,7 @@ type Journal interface {
 	Positions(key journal.Key) iter.Seq2[wal.Position, error]
 	Get(at wal.Position) (journal.Record, error)
 	ReadJudgedBefore(after wal.Position, generation uint64) iter.Seq2[journal.Record, error]
+	ReadSharing(after wal.Position, known func(journal.Key) bool) iter.Seq2[journal.Record, error]
 	Wait(ctx context.Context, at wal.Position) error
 	Last() wal.Position
 }
@@ -76,6 +79,9 @@ type Desk interface {
 	Open(ctx context.Context, o incident.Opening) (*incident.Incident, error)
 	// Extend adds matches; what the incident has already is not added again.
 	Extend(ctx context.Context, id, actor string, matches []incident.Match) (added int, err error)
+	// Matched gives what incidents have matched that indicators opened and that have
+	// changed since then, the newest incident first.
+	Matched(ctx context.Context, since time.Time) iter.Seq2[incident.Matched, error]
 }
 
 // Options says how a Hunt works.
@@ -96,7 +102,7 @@ type Options struct {
 	// ones; 100 000 if 0. An indicator that is in more is a slip, and said so.
 	MaxMatches int
 	// MaxLinks bounds the messages that one pass puts into one incident for answering
-	// or forwarding others; 1 000 if 0.
+	// or forwarding others, and those that are put into it as they come; 1 000 if 0.
 	MaxLinks int
 
 	Clock   func() time.Time      // time.Now if nil
@@ -172,6 +178,13 @@ type Hunt struct {
 	looked uint64   // what was added up to here is hunted, or a pass is at it
 	passes []*pass  // the newest last
 	late   []*found // what was found late and is not in a pass yet
+
+	ties      *ties
+	memories  []incident.Matched // that are still to be tied again
+	remembers bool               // what incidents have matched is tied
+	compared  time.Time          // when later mail was compared last, by the clock of the machine
+	expired   time.Time          // when ties were looked at last
+	saved     time.Time          // when the place was
 }
 
 // Status says how a hunt is.
@@ -194,7 +207,10 @@ func Open(o Options) (*Hunt, error) {
 	if err != nil {
 		return nil, fmt.Errorf("hunt: %w", err)
 	}
-	h := &Hunt{o: o, wake: make(chan struct{}, 1), place: p, looked: p.Hunted}
+	h := &Hunt{o: o, wake: make(chan struct{}, 1), place: p, looked: p.Hunted, ties: newTies()}
+	if h.place.Linked == 0 {
+		h.place.Linked = o.Journal.Last()
+	}
 	h.lookBack.Store(int64(o.LookBack))
 	if h.metrics, err = newMetrics(o.Metrics); err != nil {
 		return nil, err
@@ -280,6 +296,13 @@ func (h *Hunt) turn(ctx context.Context) (rest time.Duration, err error) {
 	if err != nil {
 		return 0, err
 	}
+	if len(h.passes) == 0 || time.Since(h.compared) >= pollEvery {
+		again, err := h.followLater(ctx)
+		if err != nil {
+			return 0, err
+		}
+		h.compared, more = time.Now(), more || again
+	}
 	if len(h.late) > 0 && len(h.passes) < maxPasses {
 		h.passes = append(h.passes, h.linkPass(h.late[0]))
 		h.late = h.late[1:]
@@ -311,9 +334,7 @@ func (h *Hunt) notice() {
 	generation := snapshot.Generation()
 	snapshot.Release()
 	if generation < h.looked && generation > 0 {
-		h.o.Logger.Warn("the lists are older than what was hunted, as after a restore: all that is listed is hunted again",
-			zap.Uint64("generation", generation), zap.Uint64("hunted", h.looked))
-		h.startOver()
+		h.startOver(fmt.Errorf("the lists are of generation %d, and %d was hunted, as after a restore", generation, h.looked))
 	}
 	if generation <= h.looked || len(h.passes) >= maxPasses {
 		return
@@ -331,9 +352,11 @@ func (h *Hunt) notice() {
 }
 
 // startOver forgets the place: all that is listed is hunted again.
-func (h *Hunt) startOver() {
+func (h *Hunt) startOver(why error) {
+	h.o.Logger.Warn("the journal or the lists are not those that were hunted: all that is listed is hunted again", zap.Error(why))
 	h.abandon()
-	h.place, h.looked, h.unsaid = place{}, 0, true
+	h.place, h.looked, h.unsaid = place{Linked: h.o.Journal.Last()}, 0, true
+	h.ties, h.memories, h.remembers = newTies(), nil, false
 }
 
 // abandon gives up the passes. What they had to do is done again from where the
@@ -377,6 +400,10 @@ func (h *Hunt) finish(ended *pass) {
 	clear(h.passes[len(left):])
 	h.passes = left
 	h.place.Hunted, h.unsaid = hunted, true
+	for _, t := range ended.found.order {
+		h.ties.take(t, h.o.Clock())
+		h.place.Linked = min(h.place.Linked, ended.last) // later entries were not compared with it
+	}
 	ended.report()
 	h.mu.Lock()
 	h.status.Last = ended.result
@@ -385,6 +412,7 @@ func (h *Hunt) finish(ended *pass) {
 
 func (h *Hunt) say(problem error) {
 	h.metrics.hunted.Set(float64(h.place.Hunted))
+	h.metrics.followed.Set(float64(h.ties.n))
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.status.Hunted, h.status.Passes, h.status.Following, h.status.Problem = h.place.Hunted, len(h.passes), h.place.following(), problem
@@ -402,6 +430,6 @@ func (h *Hunt) save() error {
 	if err := p.save(&h.o); err != nil {
 		return fmt.Errorf("writing down how far the journal was hunted: %w", err)
 	}
-	h.unsaid = false
+	h.unsaid, h.saved = false, h.o.Clock()
 	return nil
 }

@@ -6,10 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"time"
 
-	"go.uber.org/zap"
-
+	"github.com/weirmail/weir/intel"
 	"github.com/weirmail/weir/intel/journal"
 	"github.com/weirmail/weir/intel/match"
 	"github.com/weirmail/weir/intel/store"
@@ -57,43 +57,24 @@ func (h *Hunt) readLate(ctx context.Context) (more bool, err error) {
 	now := h.o.Clock()
 	since := now.Add(-time.Duration(h.lookBack.Load()))
 	before := h.place.Position
-	at, read := before, 0
 	var suspects []journal.Record
-	for r, err := range h.o.Journal.ReadJudgedBefore(before, lists.Generation()) {
-		switch {
-		case errors.Is(err, wal.ErrDropped):
-			h.place.Position = 0 // all that is kept lies behind it
-			return true, nil
-		case errors.Is(err, wal.ErrPosition):
-			h.o.Logger.Warn("the journal is not the one that was hunted: all that is listed is hunted again", zap.Error(err))
-			h.startOver()
-			return true, nil
-		case errors.Is(err, journal.ErrEntry) && r.Position > at:
-			h.place.Position = r.Position // of a later version, or erased
-			return true, nil
-		case err != nil:
-			return false, fmt.Errorf("reading the journal behind a change of the lists: %w", err)
+	entries := h.o.Journal.ReadJudgedBefore(before, lists.Generation())
+	at, more, err := h.read(ctx, before, entries, func(r journal.Record) (enough bool, err error) {
+		if r.Entry == nil || r.Entry.Time.Before(since) {
+			return false, nil
 		}
-		if err := context.Cause(ctx); err != nil {
-			return false, err
+		hits, err := hitsOf(lists, r.Entry, true, now)
+		if slices.ContainsFunc(hits, func(hit intel.Hit) bool { return worth(hit.Indicator, now) }) {
+			suspects = append(suspects, r)
 		}
-		if r.Entry != nil && !r.Entry.Time.Before(since) {
-			hits, err := hitsOf(lists, r.Entry, true, now)
-			if err != nil {
-				return false, err
-			}
-			for i := range hits {
-				if worth(hits[i].Indicator, now) {
-					suspects = append(suspects, r)
-					break
-				}
-			}
-		}
-		at = r.Position
-		if read++; read == maxLateRead || len(suspects) == pageLimit {
-			more = true
-			break
-		}
+		return len(suspects) == pageLimit, err
+	})
+	if errors.Is(err, wal.ErrPosition) {
+		h.startOver(err)
+		return true, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("reading the journal behind a change of the lists: %w", err)
 	}
 	if len(suspects) > 0 {
 		if err := h.convict(ctx, lists, now, suspects, before); err != nil {
@@ -102,6 +83,36 @@ func (h *Hunt) readLate(ctx context.Context) (more bool, err error) {
 	}
 	h.place.Position = at
 	return more, nil
+}
+
+// read has the entries behind a position visited, until that was enough or they were
+// many. It gives the position that it has come to, and reports that there may be
+// more behind it. Entries that cannot be read are passed over. The error satisfies
+// wal.ErrPosition where the position is none of this journal.
+func (h *Hunt) read(ctx context.Context, after wal.Position, entries iter.Seq2[journal.Record, error], visit func(journal.Record) (enough bool, err error)) (at wal.Position, more bool, err error) {
+	at, n := after, 0
+	for r, err := range entries {
+		switch {
+		case errors.Is(err, wal.ErrDropped):
+			return 0, true, nil // all that is kept lies behind it
+		case errors.Is(err, journal.ErrEntry) && r.Position > at:
+			return r.Position, true, nil // of a later version, or erased
+		case err != nil:
+			return at, false, err
+		}
+		if err := context.Cause(ctx); err != nil {
+			return at, false, err
+		}
+		enough, err := visit(r)
+		if err != nil {
+			return at, false, err
+		}
+		at = r.Position
+		if n++; enough || n == maxLateRead {
+			return at, true, nil
+		}
+	}
+	return at, false, nil
 }
 
 // convict hands over those suspects that something is in which was added after

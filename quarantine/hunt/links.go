@@ -99,8 +99,23 @@ func (l *linker) meet(ctx context.Context, t *trail, n *node) error {
 	if e == nil {
 		return err
 	}
-	x := t.links
 	n.ref = e.ID
+	l.note(t, n, e)
+	l.oldest = min(l.oldest, n.at)
+	if l.since.IsZero() || e.Time.Before(l.since) {
+		l.since = e.Time
+	}
+	return nil
+}
+
+// note is meet for an entry that was read.
+func (l *linker) note(t *trail, n *node, e *journal.Entry) {
+	x := t.links
+	mark := tie{node: *n}
+	for _, m := range marksOf(e, n.chain[0].What) {
+		mark.keys = append(mark.keys, m.key)
+	}
+	t.met = append(t.met, mark)
 	if _, known := x.ids[e.MessageID]; e.MessageID != "" && !known {
 		x.ids[e.MessageID] = *n
 		l.named[e.MessageID] = append(l.named[e.MessageID], t)
@@ -111,11 +126,6 @@ func (l *linker) meet(ctx context.Context, t *trail, n *node) error {
 			x.got[v] = *n
 		}
 	}
-	l.oldest = min(l.oldest, n.at)
-	if l.since.IsZero() || e.Time.Before(l.since) {
-		l.since = e.Time
-	}
-	return nil
 }
 
 // entry reads an entry; nil if it is not there any more, or of a later version.
@@ -197,7 +207,7 @@ func (l *linker) settle(ctx context.Context) error {
 
 // link puts a message into the incident.
 func (l *linker) link(ctx context.Context, t *trail, from node, r journal.Record, step incident.Step) error {
-	if t.seen[r.Position] {
+	if t.has(r.Position) {
 		return nil
 	}
 	if t.linked >= l.p.h.o.MaxLinks {
@@ -206,7 +216,7 @@ func (l *linker) link(ctx context.Context, t *trail, from node, r journal.Record
 	}
 	step.Ref = from.ref
 	n := node{at: r.Position, ref: r.Entry.ID, chain: append(slices.Clone(from.chain), step)}
-	t.seen[r.Position] = true
+	t.seen[r.Position], t.joined[r.Position] = true, step.Sure
 	t.linked++
 	l.p.result.Linked++
 	t.matches = append(t.matches, incident.Match{Entry: r.Entry, Chain: n.chain})
@@ -223,7 +233,8 @@ func (l *linker) link(ctx context.Context, t *trail, from node, r journal.Record
 
 // suppose remembers a link that is not sure yet.
 func (l *linker) suppose(t *trail, from node, at wal.Position, step incident.Step) {
-	if _, known := t.links.unsure[at]; known || t.seen[at] {
+	_, known := t.links.unsure[at]
+	if _, member := t.members[at]; known || member || t.has(at) {
 		return
 	}
 	if t.linked+len(t.links.unsure) >= l.p.h.o.MaxLinks {
@@ -241,7 +252,7 @@ func (l *linker) follow(ctx context.Context, t *trail, n node) error {
 	}
 	shared := map[wal.Position][]mark{}
 	for _, m := range marksOf(e, n.chain[0].What) {
-		if t.links.asked[m.key] {
+		if t.links.asked[m.key] || t.later != nil && !t.later.keys[m.key] {
 			continue
 		}
 		t.links.asked[m.key] = true
@@ -279,11 +290,14 @@ func (l *linker) ask(ctx context.Context, t *trail, n node, e *journal.Entry, m 
 		if err != nil {
 			return fmt.Errorf("following %s: %w", m.how, err)
 		}
-		if t.seen[at] {
+		if t.has(at) {
 			continue
 		}
-		if all = append(all, at); len(all) > maxShared {
-			return nil // it is everywhere
+		if all = append(all, at); len(all) > maxShared { // it is everywhere
+			if t.later != nil {
+				t.later.gone = append(t.later.gone, m.key)
+			}
+			return nil
 		}
 	}
 	m.rare = len(all) <= maxUnrelated
@@ -294,7 +308,7 @@ func (l *linker) ask(ctx context.Context, t *trail, n node, e *journal.Entry, m 
 		}
 	}
 	for _, at := range all {
-		if at > n.at {
+		if at > n.at && (t.later == nil || t.later.at[at]) {
 			shared[at] = append(shared[at], m)
 		}
 	}
@@ -335,15 +349,21 @@ func (l *linker) threads(ctx context.Context) error {
 	for _, r := range page.Records {
 		for _, id := range slices.Backward(r.Entry.References) { // the message that is answered first
 			for _, t := range l.named[id] {
-				if n := t.links.ids[id]; r.Position > n.at {
-					l.suppose(t, n, r.Position, incident.Step{How: howThread, What: "refers to " + shorten(id, maxText)})
-				}
+				l.refer(t, id, r)
 			}
 		}
 	}
 	l.before = page.Next
 	l.read = page.Next <= l.oldest
 	return nil
+}
+
+// refer takes note that an entry refers to a Message-ID, if that is one of a message
+// of the incident.
+func (l *linker) refer(t *trail, id string, r journal.Record) {
+	if n, known := t.links.ids[id]; known && r.Position > n.at {
+		l.suppose(t, n, r.Position, incident.Step{How: howThread, What: "refers to " + shorten(id, maxText)})
+	}
 }
 
 // refersTo gives the message of the incident that an entry's threading headers

@@ -24,16 +24,19 @@ func original(s *site, change ...func(*journal.Entry)) string {
 	}, change...)...)
 }
 
-func TestAnswersAndForwardsAreFollowed(t *testing.T) {
+// linkCase is a message that may come from another one.
+type linkCase struct {
+	name string
+	mail []func(*journal.Entry)
+	want string // its chain; empty: it is not linked
+}
+
+func linkCases() []linkCase {
 	file := "application/pdf " + text("offer")
 	image := "image/png " + text("logo")
 	alice, stranger := from("alice@here.example"), from("carol@here.example")
 	fwd := subject("WG: hello")
-	for _, c := range []struct {
-		name string
-		mail []func(*journal.Entry)
-		want string // its chain; empty: it is not linked
-	}{
+	return []linkCase{
 		{"the whole original attached", []func(*journal.Entry){attached("text/plain look at this", "text/plain "+text("dear alice"), file, image), stranger}, "indicator embedded<01ENTRY0001"},
 		{"the original attached without its file", []func(*journal.Entry){attached("text/plain look at this", "text/plain "+text("dear alice")), stranger}, ""},
 		{"a forward with its file", []func(*journal.Entry){alice, fwd, content("text/plain look", file)}, "indicator attachment<01ENTRY0001"},
@@ -52,7 +55,11 @@ func TestAnswersAndForwardsAreFollowed(t *testing.T) {
 		{"its X-Weir-ID alone", []func(*journal.Entry){content("text/plain another"), func(e *journal.Entry) { e.Parent = "01ENTRY0001" }}, "indicator thread<01ENTRY0001?"},
 		{"the same again, with its X-Weir-ID", []func(*journal.Entry){content("text/plain "+text("dear alice"), file, image), func(e *journal.Entry) { e.Parent = "01ENTRY0001" }}, "indicator embedded<01ENTRY0001"},
 		{"its subject", []func(*journal.Entry){alice, subject("Fwd: hello")}, ""},
-	} {
+	}
+}
+
+func TestAnswersAndForwardsAreFollowed(t *testing.T) {
+	for _, c := range linkCases() {
 		t.Run(c.name, func(t *testing.T) {
 			s := newSite(t)
 			first := original(s)

@@ -35,6 +35,8 @@ type place struct {
 	// Position: of the entries behind it, those that were judged by lists of before
 	// are still to be judged again, as long as such may come.
 	Position wal.Position `json:"position"`
+	// Linked: entries up to here were compared with what the incidents have matched.
+	Linked wal.Position `json:"linked,omitempty"`
 	// Until is when no more of them can come; zero: none can.
 	Until time.Time `json:"until,omitzero"`
 }

@@ -50,6 +50,7 @@ func newSite(t testing.TB) *site {
 	t.Helper()
 	s := &site{t: t, dir: t.TempDir(), matcher: match.NewMatcher(), desk: &desk{incidents: map[string]*held{}}}
 	s.time.Store(start.UnixNano())
+	s.desk.clock = s.clock
 	var cancel context.CancelFunc
 	s.ctx, cancel = context.WithCancel(context.Background())
 	s.openStore()
@@ -316,12 +317,14 @@ type desk struct {
 	fails     bool
 	done      bool // a failing call does its work all the same
 	told      int  // matches, known ones included
+	clock     func() time.Time
 }
 
 type held struct {
 	opening incident.Opening
 	actors  map[string]bool
 	matches map[string]incident.Match // by entry
+	found   map[string]time.Time
 }
 
 var errDesk = errors.New("the desk is closed")
@@ -347,7 +350,7 @@ func (d *desk) Open(_ context.Context, o incident.Opening) (*incident.Incident, 
 		return nil, before
 	}
 	if d.incidents[o.Key] == nil {
-		d.incidents[o.Key] = &held{opening: o, actors: map[string]bool{}, matches: map[string]incident.Match{}}
+		d.incidents[o.Key] = &held{opening: o, actors: map[string]bool{}, matches: map[string]incident.Match{}, found: map[string]time.Time{}}
 	}
 	return &incident.Incident{ID: o.Key, Key: o.Key}, after
 }
@@ -366,12 +369,36 @@ func (d *desk) Extend(_ context.Context, id, actor string, matches []incident.Ma
 		if len(m.Chain) == 0 {
 			return 0, fmt.Errorf("%s has no chain", m.Entry.ID)
 		}
-		if _, known := h.matches[m.Entry.ID]; !known {
-			h.matches[m.Entry.ID] = m
+		if before, known := h.matches[m.Entry.ID]; !known {
+			h.matches[m.Entry.ID], h.found[m.Entry.ID] = m, d.clock()
 			added++
+		} else if m.Sure() && !before.Sure() {
+			h.matches[m.Entry.ID] = m
 		}
 	}
 	return added, after
+}
+
+func (d *desk) Matched(context.Context, time.Time) iter.Seq2[incident.Matched, error] {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	before, _ := d.fail()
+	var all []incident.Matched
+	for key, h := range d.incidents {
+		for _, id := range slices.Sorted(maps.Keys(h.matches)) {
+			all = append(all, incident.Matched{Key: key, Ref: id, Chain: h.matches[id].Chain, Found: h.found[id]})
+		}
+	}
+	return func(yield func(incident.Matched, error) bool) {
+		for _, m := range all {
+			if !yield(m, nil) {
+				return
+			}
+		}
+		if before != nil {
+			yield(incident.Matched{}, before)
+		}
+	}
 }
 
 func (d *desk) messages() map[string][]string {
