@@ -265,6 +265,9 @@ func (s *server) login(ctx context.Context, login string) (mailbox.Account, erro
 		return nil, err
 	}
 	s.failed(began, err)
+	if errors.Is(err, mailbox.ErrUnreachable) {
+		return nil, err
+	}
 	// Who is not let in may be next time, when the server is up or the sidecar's
 	// password is right: it is worth a try later.
 	return nil, fmt.Errorf("%w: %w", mailbox.ErrUnreachable, err)
