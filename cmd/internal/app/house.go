@@ -69,7 +69,7 @@ func (h *house) close() {
 
 // Versions of what the databases hold. They are built anew from logs and lists
 // when theirs is another one.
-const viewsSchema = 3
+const viewsSchema = 4
 
 // retryOpen is how often opening is tried again while the disk is too full.
 const retryOpen = 5 * time.Second
