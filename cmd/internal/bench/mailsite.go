@@ -17,7 +17,8 @@ import (
 	"github.com/weirmail/weir/cmd/internal/lab"
 )
 
-// masterConf lets a master user into all mailboxes.
+// masterConf lets a master user into all mailboxes, and keeps Dovecot's processes
+// for further logins, as the page on mailboxes says.
 const masterConf = `
 auth_master_user_separator = *
 passdb {
@@ -25,6 +26,14 @@ passdb {
   args = %s
   master = yes
   result_success = continue
+}
+service imap-login {
+  service_count = 0
+  process_min_avail = 2
+}
+service imap {
+  service_count = 256
+  process_min_avail = 4
 }
 `
 
