@@ -29,6 +29,9 @@ type Config struct {
 	// The list files.
 	Lists Lists `toml:"lists"`
 
+	// What others publish and is fetched on a schedule: indicators that count beside the lists. There may be any number: write one section for each.
+	Feeds []Feed `toml:"feed"`
+
 	// The rules that turn what is known of a message into a verdict.
 	Policy Policy `toml:"policy"`
 

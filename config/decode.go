@@ -38,7 +38,7 @@ func Parse(file string, data []byte) (*Config, error) {
 }
 
 func (c *Config) document() *document {
-	return &document{root: reflect.ValueOf(c).Elem(), source: &c.source, fields: fields()}
+	return &document{root: reflect.ValueOf(c).Elem(), source: &c.source, fields: fields(), fresh: freshFeed}
 }
 
 // parse reads a file's bytes into the document, and has it checked.

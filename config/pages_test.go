@@ -17,7 +17,7 @@ var update = flag.Bool("update", false, "write the reference and sample pages an
 // The pages are made here rather than in the program, so that the program
 // carries the text and not the machinery.
 func TestThePagesAreMadeFromTheTypes(t *testing.T) {
-	docs := docsOf(t, "config.go", "pull.go")
+	docs := docsOf(t, "config.go", "feed.go", "pull.go")
 	main, pull := &page{Default().document(), docs}, &page{DefaultPull().document(), docs}
 	for _, p := range []*page{main, pull} {
 		p.walk(func(name, doc string) {
@@ -74,6 +74,10 @@ func TestTheSampleUncommentedEqualsTheDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\nin\n%s", err, b.String())
 	}
+	if len(c.Feeds) != 1 {
+		t.Errorf("%d feeds", len(c.Feeds))
+	}
+	c.Feeds = nil // what is shown of one is one
 	defaults, err := Parse("/etc/weir/weir.toml", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -104,10 +108,13 @@ func TestEveryExampleLoads(t *testing.T) {
 			continue
 		}
 		doc := fmt.Sprintf("%s = %s\n", f.key, example)
+		if f.list != nil {
+			doc = fmt.Sprintf("[[%s]]\n%s = %s\n", f.section, strings.TrimPrefix(f.key, f.section+"."), example)
+		}
 		_, err := Parse("weir.toml", []byte(doc))
 		for _, e := range asErrors(err) {
 			// A client certificate or a login needs its counterpart.
-			if !strings.Contains(e.Problem, "belong together") && !strings.Contains(e.Problem, "without TLS") {
+			if !strings.Contains(e.Problem, "belong together") && !strings.Contains(e.Problem, "without TLS") && e.Problem != "is missing" {
 				t.Errorf("%s: %v", doc, e)
 			}
 		}
@@ -116,8 +123,8 @@ func TestEveryExampleLoads(t *testing.T) {
 
 func TestEveryTagIsUsable(t *testing.T) {
 	c := Default()
-	for _, f := range fields() {
-		v := f.of(c)
+	c.Feeds = make([]Feed, 1)
+	c.document().each(func(_ string, f field, v reflect.Value) {
 		if _, ranged := f.tag.Lookup("range"); ranged {
 			if low, high, ok := bounds(f, v.Type()); !ok || low > high {
 				t.Errorf("%s: range %q cannot be read", f.key, f.tag.Get("range"))
@@ -134,7 +141,7 @@ func TestEveryTagIsUsable(t *testing.T) {
 				t.Errorf("%s: %s is a type that this test does not know", f.key, v.Type())
 			}
 		}
-	}
+	})
 }
 
 // page makes the pages of a document.

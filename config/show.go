@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 )
@@ -19,10 +20,10 @@ type Setting struct {
 // absolute, names canonical. There are no secrets among them.
 func (c *Config) Settings() []Setting {
 	all := make([]Setting, 0, 80)
-	for _, f := range fields() {
-		at, set := c.source.at[f.key]
-		all = append(all, Setting{f.key, tomlValue(f.of(c)), !set, at.line, f.live()})
-	}
+	c.document().each(func(name string, f field, v reflect.Value) {
+		at, set := c.source.at[name]
+		all = append(all, Setting{name, tomlValue(v), !set, at.line, f.live()})
+	})
 	return all
 }
 
@@ -37,7 +38,11 @@ func (c *Config) Show() string {
 	for _, s := range c.Settings() {
 		if p := parent(s.Key); p != section {
 			section = p
-			fmt.Fprintf(&b, "\n[%s]\n", section)
+			if name := keyOf(section); name != section {
+				fmt.Fprintf(&b, "\n[[%s]]\n", name)
+			} else {
+				fmt.Fprintf(&b, "\n[%s]\n", section)
+			}
 		}
 		fmt.Fprintf(&b, "%s = %s", s.Key[len(section)+1:], s.Value)
 		if s.Default {
@@ -48,11 +53,26 @@ func (c *Config) Show() string {
 	return b.String()
 }
 
+// listOf gives the sections of a key that may stand several times.
+func listOf(f field, c *Config) any {
+	return reflect.ValueOf(c).Elem().FieldByIndex(f.list).Interface()
+}
+
 // Changed gives the keys whose values differ: those that a running daemon
 // takes at reload, and those that need a restart. A changed file of local
 // domains counts as a change of its key.
 func Changed(old, new *Config) (live, needRestart []string) {
+	sections := map[string]bool{}
 	for _, f := range fields() {
+		if f.list != nil { // they have no names of their own: the sections changed, or none did
+			if !sections[f.section] {
+				sections[f.section] = true
+				if !reflect.DeepEqual(listOf(f, old), listOf(f, new)) {
+					live = append(live, f.section)
+				}
+			}
+			continue
+		}
 		same := tomlValue(f.of(old)) == tomlValue(f.of(new))
 		if f.key == "mail.local_domains_file" {
 			same = same && slices.Equal(old.source.domains, new.source.domains)

@@ -19,19 +19,20 @@ func (c *Config) check() Errors {
 	report := func(key, problem, cure string, args ...any) {
 		errs = append(errs, c.Problem(key, problem, fmt.Sprintf(cure, args...)))
 	}
-	for _, f := range fields() {
-		if problem, cure := checkTags(f, f.of(c)); problem != "" {
-			report(f.key, problem, "%s", cure)
+	c.document().each(func(name string, f field, v reflect.Value) {
+		if problem, cure := checkTags(f, v); problem != "" {
+			report(name, problem, "%s", cure)
 		}
-		if p, ok := f.of(c).Interface().(Path); ok && strings.ContainsRune(string(p), 0) {
-			report(f.key, "has a NUL in it", "take it out")
+		if p, ok := v.Interface().(Path); ok && strings.ContainsRune(string(p), 0) {
+			report(name, "has a NUL in it", "take it out")
 		}
-	}
+	})
 	c.checkSockets(report)
 	c.checkControl(report)
 	c.checkMail(report)
 	c.checkDelivery(report)
 	c.checkIncident(report)
+	c.checkFeeds(report)
 	c.checkRoute(report, "reinject.inbound", &c.Reinject.Inbound)
 	c.checkRoute(report, "reinject.outbound", &c.Reinject.Outbound)
 
