@@ -59,8 +59,8 @@ type Feed struct {
 	// How many entries it may have.
 	MaxEntries int `toml:"max_entries" live:"" range:"1..100000000"`
 
-	// By how many per cent its number of entries may grow or shrink without a person: beyond that it is held until `weir feed approve`, and what was fetched before counts. Feeds of fewer than a thousand entries may change as they like, but not become empty. -1: no bound.
-	MaxChange int `toml:"max_change" live:"" range:"-1..100000"`
+	// By how many per cent its number of entries may grow or shrink without a person: beyond that it is held until `weir feed approve`, and what was fetched before counts. Feeds of fewer than a thousand entries may change as they like, but not become empty. 0: no bound.
+	MaxChange int `toml:"max_change" live:"" range:"0..100000"`
 
 	// The user for HTTP's basic authentication, with the password in `secret_file`.
 	User string `toml:"user" live:""`

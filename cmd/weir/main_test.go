@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"testing"
 	"time"
@@ -59,6 +60,7 @@ func TestSessions(t *testing.T) {
 			"envsubst": envsubst,
 			"edit":     edit,
 			"passed":   passed,
+			"shows":    shows,
 		},
 	})
 }
@@ -93,6 +95,25 @@ func awaiting(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		if time.Now().After(deadline) {
 			ts.Fatalf("waited a minute for %v: %v", args, err)
+		}
+	}
+}
+
+// shows PATTERN PROGRAM ARGS...: the program is run until what it prints matches,
+// for a minute.
+func shows(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) < 2 {
+		ts.Fatalf("usage: shows PATTERN PROGRAM ARGS...")
+	}
+	pattern, err := regexp.Compile("(?m)" + args[0])
+	ts.Check(err)
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		_ = ts.Exec(args[1], args[2:]...)
+		if pattern.MatchString(ts.ReadFile("stdout")) != neg {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("waited a minute for %v to show %s", args[1:], args[0])
 		}
 	}
 }

@@ -33,12 +33,15 @@ type Counted struct {
 	Next     string   `json:"-"`                  // TAXII: what names the next page; empty: there is none
 }
 
+// Opener opens a document, at its beginning.
+type Opener = func() (io.ReadCloser, error)
+
 // Reader turns a document into indicators. It may be called at the same time.
 type Reader interface {
 	// Read gives the indicators of a document that was fetched at a time, the same
-	// ones at each call, and adds to c what it passed over. An error ends it: the
-	// document is not what it should be.
-	Read(r io.Reader, fetched time.Time, c *Counted) iter.Seq2[intel.Indicator, error]
+	// ones at each call, and adds to c what it passed over. It may open the document
+	// more than once. An error ends it: the document is not what it should be.
+	Read(open Opener, fetched time.Time, c *Counted) iter.Seq2[intel.Indicator, error]
 }
 
 // Event is a line of a MISP feed's manifest.

@@ -13,8 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/weirmail/weir/intel/disk"
 )
 
 const (
@@ -211,15 +209,23 @@ func (x *fetching) store(r io.Reader) (p part, err error) {
 }
 
 // open gives what a part holds.
-func (r *room) open(p *part, limit int64) (io.Reader, disk.File, error) {
+func (r *room) open(p *part, limit int64) (io.ReadCloser, error) {
 	f, err := r.fs.OpenFile(r.path(p), os.O_RDONLY, 0)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	in, err := unpack(f, limit)
 	if err != nil {
 		_ = f.Close()
-		return nil, nil, err
+		return nil, err
 	}
-	return in, f, nil
+	return struct {
+		io.Reader
+		io.Closer
+	}{in, f}, nil
+}
+
+// opener opens a part.
+func (r *room) opener(p *part, limit int64) Opener {
+	return func() (io.ReadCloser, error) { return r.open(p, limit) }
 }

@@ -57,13 +57,8 @@ func (x *fetching) pages(ctx context.Context) ([]part, error) {
 
 // next reads a page for the name of the one behind it.
 func (x *fetching) next(ctx context.Context, p *part) (string, error) {
-	in, f, err := x.room.open(p, x.f.MaxBytes)
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = f.Close() }()
 	var c Counted
-	for _, err := range x.f.Reader.Read(in, x.state.Checked, &c) {
+	for _, err := range x.f.Reader.Read(x.room.opener(p, x.f.MaxBytes), x.state.Checked, &c) {
 		if err != nil {
 			return "", err
 		}
@@ -112,11 +107,11 @@ func (x *fetching) events(ctx context.Context) ([]part, error) {
 
 // listed reads the manifest.
 func (x *fetching) listed(p *part) ([]Event, error) {
-	in, f, err := x.room.open(p, x.f.MaxBytes)
+	in, err := x.room.open(p, x.f.MaxBytes)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = f.Close() }()
+	defer func() { _ = in.Close() }()
 	var all []Event
 	seen := map[string]bool{}
 	for e, err := range x.f.Manifest(in) {

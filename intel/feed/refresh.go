@@ -131,7 +131,7 @@ func (k *Keeper) entries(one *kept, s *settings, c *content, counted *Counted) i
 			if p.Event == manifestEvent {
 				continue
 			}
-			for in, err := range one.room.read(p, s, c.Fetched, counted) {
+			for in, err := range s.Reader.Read(one.room.opener(p, s.MaxBytes), c.Fetched, counted) {
 				if err != nil && len(c.Parts) > 1 {
 					err = fmt.Errorf("document %d%s: %w", i+1, suffix(p.Event), err)
 				}
@@ -148,23 +148,6 @@ func suffix(event string) string {
 		return ""
 	}
 	return " (" + event + ")"
-}
-
-// read gives the indicators of a part.
-func (r *room) read(p *part, s *settings, fetched time.Time, c *Counted) iter.Seq2[intel.Indicator, error] {
-	return func(yield func(intel.Indicator, error) bool) {
-		in, f, err := r.open(p, s.MaxBytes)
-		if err != nil {
-			yield(intel.Indicator{}, err)
-			return
-		}
-		defer func() { _ = f.Close() }()
-		for i, err := range s.Reader.Read(in, fetched, c) {
-			if !yield(i, err) || err != nil {
-				return
-			}
-		}
-	}
 }
 
 // refresh fetches a feed and takes it over. It keeps what came of it.

@@ -33,8 +33,14 @@ type lines struct{}
 var errPage = errors.New("this is a page")
 
 // Read implements Reader.
-func (lines) Read(r io.Reader, _ time.Time, c *Counted) iter.Seq2[intel.Indicator, error] {
+func (lines) Read(open Opener, _ time.Time, c *Counted) iter.Seq2[intel.Indicator, error] {
 	return func(yield func(intel.Indicator, error) bool) {
+		r, err := open()
+		if err != nil {
+			yield(intel.Indicator{}, err)
+			return
+		}
+		defer func() { _ = r.Close() }()
 		in := bufio.NewScanner(r)
 		for in.Scan() {
 			line := in.Text()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -87,6 +88,7 @@ func (a *App) keepWatch(ctx context.Context) {
 		a.lookAtSpace()
 		a.watchBounds()
 		a.watchPulls()
+		a.watchFeeds()
 		select {
 		case <-ctx.Done():
 			return
@@ -149,6 +151,35 @@ func (a *App) watchPulls() {
 		a.trouble("pull", lying)
 	} else {
 		a.relief("pull")
+	}
+}
+
+// watchFeeds says when a feed counts that is out of date, or no more, or waits for
+// a person.
+func (a *App) watchFeeds() {
+	h := a.rooms()
+	if h == nil {
+		return
+	}
+	there := map[string]bool{}
+	for _, f := range h.feeds.Status() {
+		what := "feed " + f.Name
+		there[what] = true
+		switch {
+		case f.Expired:
+			a.trouble(what, "it could not be refreshed for longer than its expiry, and counts no more: "+f.Error)
+		case f.Held != "":
+			a.trouble(what, f.Held+"; what was fetched before counts until weir feed approve "+f.Name)
+		case f.Overdue:
+			a.trouble(what, "it has not been refreshed in its time, and what was fetched before counts: "+f.Error)
+		default:
+			a.relief(what)
+		}
+	}
+	for _, p := range a.health.list() {
+		if strings.HasPrefix(p.What, "feed ") && !there[p.What] {
+			a.relief(p.What)
+		}
 	}
 }
 

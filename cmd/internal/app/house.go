@@ -15,6 +15,7 @@ import (
 	"github.com/weirmail/weir/config"
 	"github.com/weirmail/weir/filter"
 	"github.com/weirmail/weir/intel/disk"
+	"github.com/weirmail/weir/intel/feed"
 	"github.com/weirmail/weir/intel/ident"
 	"github.com/weirmail/weir/intel/journal"
 	"github.com/weirmail/weir/intel/kv"
@@ -38,6 +39,7 @@ type house struct {
 	blobs      *blob.Folder
 	matcher    *match.Matcher
 	store      *store.Store
+	feeds      *feed.Keeper
 	judge      *filter.Judge
 	filter     *filter.Filter
 	quarantine *quarantine.Quarantine
@@ -113,6 +115,9 @@ func (a *App) furnish(ctx context.Context, h *house, r *rules) (err error) {
 		return err
 	}
 	if _, err := a.loadLists(ctx, h); errors.Is(err, disk.ErrNoSpace) {
+		return err
+	}
+	if err := a.openFeeds(cfg, h); err != nil {
 		return err
 	}
 	if err := h.quarantine.Recover(ctx); err != nil {

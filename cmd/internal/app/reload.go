@@ -182,6 +182,9 @@ func (a *App) reloadConfig(h *house, report *ReloadReport) error {
 	if err := h.journal.SetRetention(journalRetention(fresh)); err != nil {
 		return err
 	}
+	if err := h.feeds.Set(feedsOf(fresh)); err != nil {
+		return err
+	}
 	// From here on nothing can fail.
 	_, report.NeedRestart = config.Changed(a.o.Config, fresh)
 	report.Applied, _ = config.Changed(a.current(), fresh)

@@ -107,6 +107,7 @@ func (a *app) printStatus(s *api.Status) {
 		[2]string{"policy", s.Policy},
 		[2]string{"milter", strings.Join(s.Milter.Listen, ", ") + ", " + count(s.Milter.Sessions, "session", "sessions")},
 		[2]string{"lists", lists},
+		[2]string{"feeds", feeds(&s.Feeds)},
 		[2]string{"quarantine", of(s.Quarantine.Bytes, s.Quarantine.MaxBytes)},
 		[2]string{"journal", journal},
 		[2]string{"deliveries", deliveries(&s.Deliveries)},
@@ -164,6 +165,18 @@ func hunted(s *api.HuntStatus, generation uint64) string {
 		return fmt.Sprintf("at work on generation %d", generation)
 	}
 	return fmt.Sprintf("the journal was searched for all of generation %d", s.Generation)
+}
+
+// feeds sums up the feeds.
+func feeds(s *api.FeedsStatus) string {
+	if s.Feeds == 0 {
+		return "none"
+	}
+	text := fmt.Sprintf("%d with %s", s.Feeds, count(s.Entries, "entry", "entries"))
+	if s.Failing > 0 {
+		text += fmt.Sprintf(", %d with a trouble (weir feed list)", s.Failing)
+	}
+	return text
 }
 
 func (a *app) reload() *cobra.Command {

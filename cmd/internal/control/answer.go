@@ -12,6 +12,7 @@ import (
 
 	"github.com/weirmail/weir/cmd/internal/control/api"
 	"github.com/weirmail/weir/intel/disk"
+	"github.com/weirmail/weir/intel/feed"
 	"github.com/weirmail/weir/intel/kv"
 	"github.com/weirmail/weir/intel/ledger"
 	"github.com/weirmail/weir/intel/wal"
@@ -68,7 +69,7 @@ func errorOf(err error) *api.Error {
 	case errors.As(err, &blocked):
 		e.Code, e.Blocked = api.Blocked, &api.Hold{Rule: blocked.Rule, Reasons: reasonsOf(blocked.Reasons)}
 		e.Cure = "release it with override and a reason if it may go all the same"
-	case errors.Is(err, quarantine.ErrNotFound), errors.Is(err, incident.ErrNotFound):
+	case errors.Is(err, quarantine.ErrNotFound), errors.Is(err, incident.ErrNotFound), errors.Is(err, feed.ErrUnknown):
 		e.Code = api.NotFound
 	case errors.Is(err, quarantine.ErrRecipient):
 		e.Code = api.NotFound
@@ -86,7 +87,7 @@ func errorOf(err error) *api.Error {
 		e.Code, e.Cure = api.SecondPerson, "ask a colleague who is an operator too: weir incident approve"
 	case errors.Is(err, incident.ErrClosed):
 		e.Code, e.Cure = api.Closed, "open another one"
-	case errors.Is(err, incident.ErrNothing):
+	case errors.Is(err, incident.ErrNothing), errors.Is(err, feed.ErrNotHeld):
 		e.Code = api.Nothing
 	case errors.Is(err, incident.ErrBusy):
 		e.Code, e.Cure = api.Busy, "try again in a moment"

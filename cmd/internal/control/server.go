@@ -338,28 +338,41 @@ func desk[I any](s *Server, f func(ctx context.Context, c *call, st *Stores, in 
 	})
 }
 
+// overFeeds is desk for feeds.
+func overFeeds[I any](s *Server, f func(ctx context.Context, c *call, st *Stores, in *I) (any, error)) handler {
+	return over(s, func(ctx context.Context, c *call, st *Stores, in *I) (any, error) {
+		if st.Feeds == nil {
+			return nil, &api.Error{Code: api.Unavailable, Text: "this daemon keeps no feeds", Cure: "weir status says what it waits for"}
+		}
+		return f(ctx, c, st, in)
+	})
+}
+
 // handle says who serves what.
 func (s *Server) handle() map[string]handler {
 	return map[string]handler{
-		api.OpStatus:     on(s.status),
-		api.OpReload:     on(s.reload),
-		api.OpConfig:     on(s.config),
-		api.OpPolicy:     over(s, s.policy),
-		api.OpLists:      over(s, s.lists),
-		api.OpListTest:   over(s, s.listTest),
-		api.OpItems:      over(s, s.items),
-		api.OpItem:       over(s, s.item),
-		api.OpPreview:    over(s, s.preview),
-		api.OpMessage:    over(s, s.message),
-		api.OpRelease:    over(s, s.release),
-		api.OpDelete:     over(s, s.delete),
-		api.OpJournal:    over(s, s.journal),
-		api.OpJournalGet: over(s, s.journalGet),
-		api.OpEvents:     over(s, s.events),
-		api.OpHead:       over(s, s.head),
-		api.OpVerify:     over(s, s.verify),
-		api.OpBackup:     over(s, s.backup),
-		api.OpDocument:   on(func(context.Context, *call, *api.None) (any, error) { return api.Document(document), nil }),
+		api.OpStatus:      on(s.status),
+		api.OpReload:      on(s.reload),
+		api.OpConfig:      on(s.config),
+		api.OpPolicy:      over(s, s.policy),
+		api.OpLists:       over(s, s.lists),
+		api.OpListTest:    over(s, s.listTest),
+		api.OpFeeds:       overFeeds(s, s.feeds),
+		api.OpFeedRefresh: overFeeds(s, s.refreshFeed),
+		api.OpFeedApprove: overFeeds(s, s.approveFeed),
+		api.OpItems:       over(s, s.items),
+		api.OpItem:        over(s, s.item),
+		api.OpPreview:     over(s, s.preview),
+		api.OpMessage:     over(s, s.message),
+		api.OpRelease:     over(s, s.release),
+		api.OpDelete:      over(s, s.delete),
+		api.OpJournal:     over(s, s.journal),
+		api.OpJournalGet:  over(s, s.journalGet),
+		api.OpEvents:      over(s, s.events),
+		api.OpHead:        over(s, s.head),
+		api.OpVerify:      over(s, s.verify),
+		api.OpBackup:      over(s, s.backup),
+		api.OpDocument:    on(func(context.Context, *call, *api.None) (any, error) { return api.Document(document), nil }),
 
 		api.OpIncidentOpen:       desk(s, s.openIncident),
 		api.OpIncidents:          desk(s, s.incidents),

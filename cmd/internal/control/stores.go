@@ -14,8 +14,8 @@ import (
 	"github.com/weirmail/weir/quarantine/blob"
 )
 
-// Stores is what the daemon keeps, while it is open. All fields but Deliveries
-// and Incidents are required.
+// Stores is what the daemon keeps, while it is open. All fields but Deliveries,
+// Incidents and Feeds are required.
 type Stores struct {
 	Quarantine Quarantine
 	Ledger     Ledger
@@ -26,6 +26,7 @@ type Stores struct {
 	Identity   Identity
 	Deliveries Deliveries // nil: entries are shown without
 	Incidents  Incidents  // nil: there are none, and no work in mailboxes
+	Feeds      Feeds      // nil: there are none
 }
 
 // Quarantine holds messages; *quarantine.Quarantine is one.

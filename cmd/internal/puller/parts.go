@@ -6,14 +6,11 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"path/filepath"
-	"strings"
-	"syscall"
 	"time"
 
 	"github.com/weirmail/weir/cmd/internal/control/client"
+	"github.com/weirmail/weir/cmd/internal/secret"
 	"github.com/weirmail/weir/config"
 	"github.com/weirmail/weir/quarantine/mailbox"
 	"github.com/weirmail/weir/quarantine/mailbox/doveadm"
@@ -35,7 +32,7 @@ func daemon(cfg *config.Pull, i int) (*client.Jobs, error) {
 	if err != nil {
 		return nil, problem("ca_file", err, "name a file of PEM certificates")
 	}
-	if err := private(string(d.KeyFile)); err != nil {
+	if err := secret.Private(string(d.KeyFile)); err != nil {
 		return nil, problem("key_file", err, secretCure)
 	}
 	// Read for each connection: certificates are renewed.
@@ -80,14 +77,14 @@ func backend(cfg *config.Pull, i int) (mailbox.Backend, error) {
 		if file == "" {
 			continue
 		}
-		if _, err := secret(string(file)); err != nil {
+		if _, err := secret.Read(string(file)); err != nil {
 			return nil, problem(key, err, secretCure)
 		}
 	}
 	o := imap.Options{
 		Address: s.Address.Address, Security: security(s.Security), TLS: settings,
 		Method: method(s.Auth), Master: s.Master, Separator: s.Separator,
-		Secret: func(context.Context, string) (string, error) { return secret(string(s.SecretFile)) },
+		Secret: func(context.Context, string) (string, error) { return secret.Read(string(s.SecretFile)) },
 		Probe:  s.Probe, Skip: s.Skip, MaxBytes: int64(s.MaxMessage), Timeout: time.Duration(s.Timeout),
 	}
 	if s.DoveadmAddress == (config.Endpoint{}) {
@@ -99,7 +96,7 @@ func backend(cfg *config.Pull, i int) (mailbox.Backend, error) {
 	}
 	b, err := doveadm.New(doveadm.Options{
 		Address: s.DoveadmAddress.Address, Security: security(s.DoveadmSecurity), TLS: settings, IMAP: o,
-		Key: func(context.Context) (string, error) { return secret(string(s.DoveadmKeyFile)) },
+		Key: func(context.Context) (string, error) { return secret.Read(string(s.DoveadmKeyFile)) },
 	})
 	if err != nil {
 		return nil, problem("doveadm_address", err, "")
@@ -139,48 +136,4 @@ func authorities(file string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// maxSecret bounds a file with a secret.
-const maxSecret = 64 << 10
-
 const secretCure = "put it alone into a file that the sidecar's user owns, with mode 0600"
-
-// secret reads a file that holds a secret alone.
-func secret(file string) (string, error) {
-	if err := private(file); err != nil {
-		return "", err
-	}
-	f, err := os.Open(file)
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = f.Close() }()
-	text, err := io.ReadAll(io.LimitReader(f, maxSecret))
-	if err != nil {
-		return "", err
-	}
-	word := strings.TrimRight(string(text), "\r\n")
-	if word == "" {
-		return "", fmt.Errorf("%s is empty", file)
-	}
-	return word, nil
-}
-
-// private refuses a file that others can read: who gets at it gets at every
-// mailbox. What systemd hands over (LoadCredential=) it has guarded itself.
-func private(file string) error {
-	info, err := os.Stat(file)
-	if err != nil {
-		return err
-	}
-	if dir := os.Getenv("CREDENTIALS_DIRECTORY"); dir != "" && filepath.Dir(file) == filepath.Clean(dir) {
-		return nil
-	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return fmt.Errorf("%s has mode %04o: others than its owner can get at it", file, mode)
-	}
-	owner, ok := info.Sys().(*syscall.Stat_t)
-	if me := uint32(os.Geteuid()); ok && owner.Uid != me && owner.Uid != 0 {
-		return fmt.Errorf("%s belongs to user %d, and the sidecar is user %d", file, owner.Uid, me)
-	}
-	return nil
-}

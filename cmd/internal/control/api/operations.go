@@ -23,12 +23,17 @@ type Operation struct {
 
 // The names of the operations.
 const (
-	OpStatus     = "status"
-	OpReload     = "reload"
-	OpConfig     = "config"
-	OpPolicy     = "policy"
-	OpLists      = "lists"
-	OpListTest   = "list-test"
+	OpStatus   = "status"
+	OpReload   = "reload"
+	OpConfig   = "config"
+	OpPolicy   = "policy"
+	OpLists    = "lists"
+	OpListTest = "list-test"
+
+	OpFeeds       = "feed-list"
+	OpFeedRefresh = "feed-refresh"
+	OpFeedApprove = "feed-approve"
+
 	OpItems      = "quarantine-list"
 	OpItem       = "quarantine-get"
 	OpPreview    = "quarantine-preview"
@@ -86,6 +91,12 @@ func daemonOperations() []Operation {
 			Summary: "The lists in force, and what is wrong with their files"},
 		{Name: OpListTest, Method: "GET", Path: "/lists/test", Role: Viewer, Input: ListTest{}, Output: ListTested{}, Codes: []Code{Unavailable},
 			Summary: "What the lists in force know of a value, and why"},
+		{Name: OpFeeds, Method: "GET", Path: "/feeds", Role: Viewer, Input: None{}, Output: Feeds{}, Codes: []Code{Unavailable},
+			Summary: "The feeds, and how they are"},
+		{Name: OpFeedRefresh, Method: "POST", Path: "/feeds/{name}/refresh", Role: Operator, Input: FeedName{}, Output: FeedRefreshed{}, Codes: []Code{Unavailable, NotFound},
+			Summary: "Refresh a feed now; what fails leaves what was fetched before in force"},
+		{Name: OpFeedApprove, Method: "POST", Path: "/feeds/{name}/approve", Role: Operator, Input: FeedApprove{}, Output: Feed{}, Codes: []Code{Unavailable, NotFound, Nothing, NoSpace},
+			Summary: "Let a feed count that was held because it had changed too much"},
 		{Name: OpItems, Method: "GET", Path: "/quarantine", Role: Viewer, Input: ItemQuery{}, Output: ItemPage{}, Codes: []Code{Unavailable},
 			Summary: "List messages in quarantine"},
 		{Name: OpItem, Method: "GET", Path: "/quarantine/{id}", Role: Viewer, Input: ItemID{}, Output: Item{}, Codes: []Code{Unavailable, NotFound, Ambiguous},

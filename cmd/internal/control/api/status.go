@@ -21,6 +21,7 @@ type Status struct {
 	Policy     string           `json:"policy,omitempty" doc:"the file that the rules come from"`
 	Milter     MilterStatus     `json:"milter"`
 	Lists      ListsStatus      `json:"lists"`
+	Feeds      FeedsStatus      `json:"feeds"`
 	Quarantine QuarantineStatus `json:"quarantine"`
 	Journal    JournalStatus    `json:"journal"`
 	Deliveries DeliveryStatus   `json:"deliveries"`
@@ -44,6 +45,13 @@ type ListsStatus struct {
 	Lists      int    `json:"lists" doc:"in force"`
 	Entries    int    `json:"entries" doc:"in all of them"`
 	Refused    int    `json:"refused" doc:"list files of which an earlier version or nothing is in force"`
+}
+
+// FeedsStatus sums up the feeds.
+type FeedsStatus struct {
+	Feeds   int `json:"feeds"`
+	Entries int `json:"entries" doc:"in force, of all of them"`
+	Failing int `json:"failing" doc:"feeds that could not be refreshed, or wait for a person"`
 }
 
 // QuarantineStatus says what room held messages take.
