@@ -48,6 +48,9 @@ type Example struct {
 	Text string // as it stands there, legible and shortened
 }
 
+// String gives both: line 3: "/bins/arm7".
+func (e Example) String() string { return fmt.Sprintf("%s: %q", e.Place, e.Text) }
+
 // Tally counts what was passed over for the same reason.
 type Tally struct {
 	Reason   Reason
