@@ -151,12 +151,10 @@ func (r *run) record(p *csvPlan, c csvColumns, record []string, at Place, text s
 		return nil
 	}
 	if text := strings.TrimSuffix(field(c.confidence), "%"); text != "" {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 0 || n > 100 {
-			r.pass(Malformed, "has no confidence of 0 to 100", at, text)
+		if e.confidence = parseConfidence(text); e.confidence < 0 {
+			r.pass(Malformed, noConfidence, at, text)
 			return nil
 		}
-		e.confidence = n
 	}
 	if status := strings.ToLower(field(c.status)); !r.opts.Offline && (status == "offline" || status == "inactive") {
 		r.pass(Offline, "", at, e.text)
@@ -173,6 +171,17 @@ func (r *run) record(p *csvPlan, c csvColumns, record []string, at Place, text s
 	}
 	e.note = strings.Join(notes, ", ")
 	return r.give(&e)
+}
+
+const noConfidence = "has no confidence of 0 to 100"
+
+// parseConfidence gives -1 for what is none.
+func parseConfidence(text string) int {
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 || n > 100 {
+		return -1
+	}
+	return n
 }
 
 // isNever reports what stands in a column of times for none.

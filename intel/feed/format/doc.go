@@ -68,10 +68,11 @@
 // larger than any one network has), and internal addresses unless
 // Options.Internal: those who list them mean their own network, or have slipped.
 //
-// If too many of the entries cannot be read (Options.MaxMalformed), or if none
-// can, it is not this feed, but a login page or a format that changed, and
+// If too many of the entries cannot be read (Options.MaxMalformed), or if none in a
+// text can, it is not this feed, but a login page or a format that changed, and
 // reading ends with an *Error. It also ends so where a document is cut off, is of
-// another shape, or holds more than it may.
+// another shape, or holds more than it may. One event of MISP is never held
+// against the feed: the shape of the document shows that it is one.
 //
 // # TLP
 //

@@ -192,7 +192,7 @@ func TestEachPlainLineIsReadOrNamed(t *testing.T) {
 			t.Errorf("%q: %v, %s", c.line, patterns(all), report.String())
 			continue
 		}
-		if got != c.want && !(strings.HasSuffix(c.want, ": ") && strings.HasPrefix(got, c.want)) {
+		if begins := strings.HasSuffix(c.want, ": ") && strings.HasPrefix(got, c.want); got != c.want && !begins {
 			t.Errorf("%q is %q, want %q", c.line, got, c.want)
 		}
 	}
@@ -274,8 +274,8 @@ func TestWhoeverStopsIsGivenNoMore(t *testing.T) {
 		t.Fatal(err)
 	}
 	n := 0
-	for range f.Entries {
-		if n++; n == 2 {
+	for _, err := range f.Entries {
+		if n++; err != nil || n == 2 {
 			break
 		}
 	}

@@ -166,10 +166,19 @@ func (r *run) until(e *entry) time.Time {
 // fewMalformed is how many malformed entries no share speaks against.
 const fewMalformed = 5
 
-// verdict looks back on a reading that came to its end.
+// verdict looks back on a reading that came to its end. A text can be anything
+// up to here; JSON has shown its shape, and is often one document of many.
 func (r *run) verdict() error {
 	bad, all := r.passed.malformed, r.passed.total+r.report.Entries
-	if bad == 0 || bad < all && (bad <= fewMalformed || float64(bad) <= r.opts.MaxMalformed*float64(all)) {
+	many := bad > fewMalformed && float64(bad) > r.opts.MaxMalformed*float64(all)
+	switch r.opts.Format {
+	case MISP: // one event that its author got wrong is not the feed
+		many = false
+	case STIX, Warninglist:
+	default:
+		many = many || bad > 0 && bad == all
+	}
+	if !many {
 		return nil
 	}
 	first, why := r.passed.first()

@@ -3,7 +3,6 @@ package format
 import (
 	"cmp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/weirmail/weir/intel"
@@ -123,12 +122,10 @@ func (r *run) indicator(o *stixObject, at Place) error {
 		return nil
 	}
 	if o.Confidence != "" {
-		n, err := strconv.Atoi(string(o.Confidence))
-		if err != nil || n < 0 || n > 100 {
-			r.pass(Malformed, "has no confidence of 0 to 100", at, string(o.Confidence))
+		if e.confidence = parseConfidence(string(o.Confidence)); e.confidence < 0 {
+			r.pass(Malformed, noConfidence, at, string(o.Confidence))
 			return nil
 		}
-		e.confidence = n
 	}
 	for _, ref := range o.Markings {
 		e.tlp = stricter(e.tlp, tlpOfRef(ref))

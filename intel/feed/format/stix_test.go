@@ -147,7 +147,7 @@ func TestWhatIsNoPatternIsMalformed(t *testing.T) {
 		"[domain-name:value = \"a.example\"]", strings.Repeat("(", 100_000), "[" + strings.Repeat("(", 100_000), "[domain-name = 'a.example']",
 	} {
 		all, report, err := read(t, format.Options{Format: format.STIX, Open: from(bundle(pattern))})
-		if err == nil || len(all) != 0 || report.Count(format.Malformed) != 1 {
+		if err != nil || len(all) != 0 || report.Count(format.Malformed) != 1 {
 			t.Errorf("%.60s: %v, %v", pattern, patterns(all), err)
 		}
 	}
@@ -179,4 +179,12 @@ func TestOneBadIndicatorLeavesTheOthers(t *testing.T) {
 	}
 	wantPatterns(t, all, "domain good.example")
 	wantReport(t, report, "1 entries")
+}
+
+func TestABundleOfWhatNobodyCanReadIsRefused(t *testing.T) {
+	const bad = `{"type":"indicator","pattern":"evil.example"}`
+	_, _, err := read(t, format.Options{Format: format.STIX, Open: from(`{"objects":[` + strings.Repeat(bad+",", 5) + bad + `]}`)})
+	if err == nil || !strings.Contains(err.Error(), "6 of 6 entries cannot be read as stix") {
+		t.Error(err)
+	}
 }
