@@ -67,7 +67,30 @@ func (p *csvPlan) columns(header []string) (c csvColumns, missing string) {
 	for _, name := range names.Note {
 		c.note = append(c.note, find(name, false))
 	}
+	c.note = append(c.note, c.tags)
 	return c, missing
+}
+
+// header finds the columns by the names in the first record or in the last
+// comment, whichever is said to have them, or else in the other one; isHeader
+// says that it was the record.
+func (p *csvPlan) header(record, comment []string) (c csvColumns, isHeader bool, err *Error) {
+	first, second := comment, record
+	if p.Header {
+		first, second = record, comment
+	}
+	c, missing := p.columns(first)
+	if missing == "" {
+		return c, p.Header, nil
+	}
+	if c, stillMissing := p.columns(second); stillMissing == "" {
+		return c, !p.Header, nil
+	}
+	cure := "the feed names no columns: give them by number"
+	if len(first) > 0 {
+		cure = legible("the columns are "+strings.Join(first, ", "), 4*maxText)
+	}
+	return c, false, &Error{Value: legible(missing, maxText), Reason: "is the name of no column", Cure: cure}
 }
 
 // csv reads a feed of records.
@@ -88,21 +111,16 @@ func (r *run) csv(p *csvPlan) error {
 		case err != nil:
 			return &Error{Place: at, Reason: "reading it failed", Err: err}
 		case bad != "":
-			for range records.lines { // each may have been a record
-				r.pass(Malformed, bad, at, records.text)
-			}
+			r.passed.add(Malformed, bad, at, records.text, records.lines) // each may have been a record
 			continue
 		}
 		if !known {
-			header := records.header()
-			if p.Header {
-				header = slices.Clone(record)
+			isHeader, err := false, (*Error)(nil)
+			if columns, isHeader, err = p.header(record, records.header()); err != nil {
+				err.Place = at
+				return err
 			}
-			missing := ""
-			if columns, missing = p.columns(header); missing != "" {
-				return &Error{Place: at, Value: legible(missing, maxText), Reason: "is the name of no column", Cure: csvCure(header)}
-			}
-			if known = true; p.Header {
+			if known = true; isHeader {
 				continue
 			}
 		}
@@ -110,13 +128,6 @@ func (r *run) csv(p *csvPlan) error {
 			return err
 		}
 	}
-}
-
-func csvCure(header []string) string {
-	if len(header) == 0 {
-		return "the feed names no columns: give them by number, or say that the first record is the header"
-	}
-	return legible("the columns are "+strings.Join(header, ", "), 4*maxText)
 }
 
 // record reads one record.
@@ -164,7 +175,7 @@ func (r *run) record(p *csvPlan, c csvColumns, record []string, at Place, text s
 		e.tlp = stricter(e.tlp, tlpOfTag(tag))
 	}
 	var notes []string
-	for _, i := range append(c.note, c.tags) {
+	for _, i := range c.note {
 		if text := field(i); text != "" && text != "None" {
 			notes = append(notes, text)
 		}
@@ -215,7 +226,7 @@ func kindOfWord(word string) (intel.Kind, bool) {
 		return intel.KindURL, true
 	case "ip:port", "ipv4", "ipv6", "ipv4-addr", "ipv6-addr", "ip-dst", "ip-src", "cidr":
 		return intel.KindIP, true
-	case "hash", "filehash":
+	case "", "hash", "filehash": // the form says it
 		return 0, true
 	}
 	return 0, false
@@ -261,7 +272,7 @@ func (rr *recordReader) next() (record []string, at Place, bad string, err error
 			continue
 		}
 		if line[0] == rr.comment {
-			if named := bytes.IndexByte(line, rr.comma) >= 0; named || rr.remark == "" {
+			if rr.remark == "" || bytes.IndexByte(line, rr.comma) >= 0 { // no line that is there to look nice
 				rr.remark = string(line)
 			}
 			continue

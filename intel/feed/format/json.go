@@ -352,11 +352,8 @@ func (l loose) truth() bool { return l == "true" || l == "1" }
 // The zero time is no time.
 func parseTime(text string) time.Time {
 	text = strings.TrimSpace(text)
-	if isNumber(text) && len(text) <= 10 {
+	if isNumber(text) && (len(text) == 9 || len(text) == 10) { // 1973 to 2286; eight digits are a day
 		seconds, _ := strconv.ParseInt(text, 10, 64)
-		if seconds == 0 {
-			return time.Time{}
-		}
 		return time.Unix(seconds, 0).UTC()
 	}
 	text = strings.TrimSuffix(strings.TrimSuffix(text, " UTC"), "Z")

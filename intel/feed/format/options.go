@@ -75,13 +75,13 @@ type Options struct {
 type CSVOptions struct {
 	Comma   byte    // between fields; ','
 	Comment byte    // begins a comment; '#'
-	Header  bool    // the first record names the columns
+	Header  bool    // the first record names the columns; of use where they are told by number
 	Columns Columns // by name or, from 1, by number
 }
 
 // Columns says which column holds what. A column is told by its number from 1,
-// or by its name as the header has it, in any case; without a header the last
-// comment before the data is one. Empty: there is none.
+// or by its name, in upper or lower case, as the first record has it or the last
+// comment before the data. Empty: there is none.
 type Columns struct {
 	Value      string   // needed
 	Kind       string   // what the value is: a kind's name, or as ThreatFox and MISP say it

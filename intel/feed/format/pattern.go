@@ -25,7 +25,7 @@ type patternValue struct {
 	isSubnet bool // an address range, by ISSUBSET
 }
 
-// ErrPattern says that a text is no pattern of STIX.
+// errPattern says that a text is no pattern of STIX.
 var errPattern = errors.New("is no STIX pattern")
 
 // stixPattern gives the values that a pattern names, and why parts of it give

@@ -104,7 +104,7 @@ type entry struct {
 
 // pass counts an entry that is not given.
 func (r *run) pass(reason Reason, detail string, at Place, text string) {
-	r.passed.add(reason, detail, at, text)
+	r.passed.add(reason, detail, at, text, 1)
 }
 
 // give reads an entry's value and gives it, or counts why not. An error ends the

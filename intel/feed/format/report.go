@@ -167,10 +167,10 @@ type tallyKey struct {
 	detail string
 }
 
-func (t *tallies) add(reason Reason, detail string, at Place, text string) {
-	t.total++
+func (t *tallies) add(reason Reason, detail string, at Place, text string, count int) {
+	t.total += count
 	if reason == Malformed {
-		t.malformed++
+		t.malformed += count
 	}
 	key := tallyKey{reason, legible(detail, maxDetail)}
 	tally := t.byKey[key]
@@ -188,7 +188,7 @@ func (t *tallies) add(reason Reason, detail string, at Place, text string) {
 			t.byKey[key] = tally
 		}
 	}
-	tally.Count++
+	tally.Count += count
 	if len(tally.Examples) < maxExamples {
 		tally.Examples = append(tally.Examples, Example{at, strings.Clone(legible(text, maxText))})
 	}

@@ -139,10 +139,10 @@ func (v *values) domain(text string) (intel.Pattern, *refusal) {
 		return exact(d, err)
 	}
 	name := d.String()
-	switch dot := strings.LastIndexByte(name, '.'); {
-	case dot < 0:
+	switch {
+	case !strings.Contains(name, "."):
 		return intel.Pattern{}, malformed("is a name of one label")
-	case strings.Trim(name[dot+1:], "0123456789") == "":
+	case endsInNumber(name):
 		return intel.Pattern{}, malformed("ends in a number, as no domain does")
 	}
 	if v.subdomains && !intel.IsPublicSuffix(name) {
@@ -159,7 +159,7 @@ func (v *values) below(name string) (intel.Pattern, *refusal) {
 		return intel.Pattern{}, malformed(why(err))
 	case intel.IsPublicSuffix(p.Text()), !strings.Contains(p.Text(), "."):
 		return intel.Pattern{}, &refusal{TooWide, "a public suffix with all below it"}
-	case strings.Trim(p.Text(), "0123456789.") == "":
+	case endsInNumber(p.Text()):
 		return intel.Pattern{}, malformed("ends in a number, as no domain does")
 	}
 	return p, nil
@@ -244,12 +244,14 @@ func (v *values) isInternal(prefix netip.Prefix) bool {
 
 // parseIP reads an address with or without brackets and port.
 func parseIP(text string) (netip.Addr, bool) {
-	if strings.Count(text, ":") == 1 || strings.HasPrefix(text, "[") {
-		text = strings.TrimPrefix(text, "[")
-		if i := strings.LastIndexByte(text, ':'); i > 0 && isNumber(text[i+1:]) && (strings.Count(text, ":") == 1 || text[i-1] == ']') {
-			text = text[:i]
+	if inside, ok := strings.CutPrefix(text, "["); ok {
+		addr, port, closed := strings.Cut(inside, "]")
+		if !closed || port != "" && (port[0] != ':' || !isNumber(port[1:])) {
+			return netip.Addr{}, false
 		}
-		text = strings.TrimSuffix(text, "]")
+		text = addr
+	} else if addr, port, ok := strings.Cut(text, ":"); ok && isNumber(port) && strings.Contains(addr, ".") {
+		text = addr
 	}
 	addr, err := netip.ParseAddr(text)
 	if err != nil || addr.Zone() != "" {
@@ -260,16 +262,18 @@ func parseIP(text string) (netip.Addr, bool) {
 
 // isIP reports the form of an address or a range, right or wrong.
 func isIP(text string) bool {
-	if strings.HasPrefix(text, "[") || strings.Count(text, ":") > 1 && !strings.ContainsAny(text, "?&=%") {
-		return true
-	}
 	text, bits, slash := strings.Cut(text, "/")
 	if slash && !isNumber(bits) {
 		return false
 	}
+	if strings.HasPrefix(text, "[") || strings.Count(text, ":") > 1 {
+		return true
+	}
 	text, _, _ = strings.Cut(text, ":")
 	return text != "" && strings.Trim(text, "0123456789.") == "" && strings.Contains(text, ".")
 }
+
+func endsInNumber(name string) bool { return isNumber(name[strings.LastIndexByte(name, '.')+1:]) }
 
 func isNumber(text string) bool { return text != "" && strings.Trim(text, "0123456789") == "" }
 
