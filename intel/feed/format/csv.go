@@ -95,7 +95,7 @@ func (p *csvPlan) header(record, comment []string) (c csvColumns, isHeader bool,
 
 // csv reads a feed of records.
 func (r *run) csv(p *csvPlan) error {
-	in, err := r.open()
+	in, err := r.openText()
 	if err != nil {
 		return err
 	}

@@ -18,9 +18,8 @@ type input struct {
 
 func (in *input) close() { _ = in.closer.Close() }
 
-// newInput looks at how the bytes begin.
-func newInput(rc io.ReadCloser, maxLine int) (*input, error) {
-	size := max(maxLine+len("\r\n"), 32<<10)
+// newInput looks at how the bytes begin. It buffers so many of them.
+func newInput(rc io.ReadCloser, size int) (*input, error) {
 	in := &input{Reader: bufio.NewReaderSize(rc, size), closer: rc}
 	begin, err := in.Peek(512)
 	if err != nil && err != io.EOF {
@@ -59,9 +58,12 @@ func foreign(begin []byte) *Error {
 	return nil
 }
 
+// openText opens a feed of lines.
+func (r *run) openText() (*input, error) { return r.open(max(r.opts.MaxLine+len("\r\n"), 32<<10)) }
+
 // lines gives each line of the feed to read.
 func (r *run) lines(read func(text []byte, at Place) error) error {
-	in, err := r.open()
+	in, err := r.openText()
 	if err != nil {
 		return err
 	}

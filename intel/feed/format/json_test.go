@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"unicode/utf8"
 )
 
 // A document that comes byte by byte is walked as encoding/json reads it whole.
@@ -16,7 +17,7 @@ func FuzzDocument(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		var want []string
-		valid := json.Valid([]byte(text)) && len(text) < 1<<16 && strings.Count(text, "[")+strings.Count(text, "{") < 64
+		valid := json.Valid([]byte(text)) && utf8.ValidString(text) && len(text) < maxName && strings.Count(text, "[")+strings.Count(text, "{") < 64
 		whole := strings.TrimSpace(text)
 		if valid && strings.HasPrefix(whole, "[") {
 			var elements []json.RawMessage

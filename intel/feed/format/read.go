@@ -3,7 +3,6 @@ package format
 import (
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/weirmail/weir/intel"
@@ -196,24 +195,16 @@ func (r *run) named(err error) error {
 	return e
 }
 
-// open opens the feed.
-func (r *run) open() (*input, error) {
+// open opens the feed, with a buffer of so many bytes.
+func (r *run) open(buffer int) (*input, error) {
 	rc, err := r.opts.Open()
 	if err != nil {
 		return nil, &Error{Reason: "opening it failed", Err: err}
 	}
-	in, err := newInput(rc, r.opts.MaxLine)
+	in, err := newInput(rc, buffer)
 	if err != nil {
 		_ = rc.Close()
 		return nil, err
 	}
 	return in, nil
-}
-
-// cut makes the reader's end an error where more had to come.
-func cut(err error) error {
-	if errors.Is(err, io.EOF) {
-		return io.ErrUnexpectedEOF
-	}
-	return err
 }
