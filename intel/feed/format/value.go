@@ -66,10 +66,11 @@ func (v *values) pattern(kind intel.Kind, text string) (intel.Pattern, *refusal)
 	case intel.KindURL:
 		return v.url(text)
 	case intel.KindAddress:
-		if text == "<>" {
+		a, err := intel.Address(text)
+		if a == intel.NullSender() {
 			return intel.Pattern{}, &refusal{TooWide, "the null sender"}
 		}
-		return exact(intel.Address(text))
+		return exact(a, err)
 	case intel.KindIP:
 		return v.ip(text)
 	}
