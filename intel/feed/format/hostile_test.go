@@ -34,6 +34,7 @@ func TestWhatIsNoFeedIsRefusedWithPlaceAndCure(t *testing.T) {
 		{"another JSON for STIX", format.STIX, ` {"error":{"code":401}}`, `feed:test: byte 0: is no bundle of STIX 2 and no envelope of TAXII 2.1: it has no "objects"`},
 		{"an error of TAXII", format.STIX, `{"title":"Unauthorized","http_status":"401"}`, `it has no "objects"`},
 		{"another JSON for MISP", format.MISP, `{"name":"x","message":"Authentication failed."}`, `is no event of MISP: it has no "Event"`},
+		{"a list of something else", format.MISP, `[{"error":"login"}]`, `is no event of MISP: it has no "Event"`},
 		{"a manifest for an event", format.MISP, `{"5b8d9d56-0f4c-43bc-b789-02720a010000":{}}`, `is no event of MISP`},
 		{"another JSON for a warninglist", format.Warninglist, `{"type":"error"}`, `"error" is no warninglist of MISP`},
 		{"a warninglist without a list", format.Warninglist, `{"type":"string"}`, `is no warninglist of MISP`},

@@ -14,7 +14,8 @@ import (
 
 // document walks a JSON text of any size and holds no more of it than a value
 // that it is asked for. What it passes over it scans for its end only; what it
-// gives has to be read by encoding/json, which checks it.
+// gives has to be read by encoding/json, which checks it: there the last of two
+// members of one name counts, and case does not.
 type document struct {
 	r         io.Reader
 	buf       []byte // what was read, from pos to end
@@ -26,8 +27,7 @@ type document struct {
 	exhausted error
 }
 
-// document reads a feed that is one JSON object, or a list if that is all that
-// read looks for.
+// document reads a feed that is one JSON document.
 func (r *run) document(read func(d *document) error) error {
 	in, err := r.open(4 << 10) // large reads go past it
 	if err != nil {

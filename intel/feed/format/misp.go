@@ -58,27 +58,26 @@ func eachEvent(d *document, event func() error) error {
 		}
 		return d.skip()
 	}
-	events := func() error {
-		list, err := d.is('[')
-		if err != nil || !list {
-			return cmpErr(err, func() error { return d.object(wrapper) })
+	listOr := func(member func(name string) error) error {
+		if list, err := d.is('['); err != nil {
+			return err
+		} else if !list {
+			return d.object(member)
 		}
-		found = true // it may be an empty one
-		return d.array(func() error { return d.object(wrapper) })
-	}
-	list, err := d.is('[')
-	switch {
-	case err != nil:
-	case list:
-		err = events()
-	default:
-		err = d.object(func(name string) error {
-			if name == "response" {
-				return events()
-			}
-			return wrapper(name)
+		empty := true
+		err := d.array(func() error {
+			empty = false
+			return d.object(wrapper)
 		})
+		found = found || empty
+		return err
 	}
+	err := listOr(func(name string) error {
+		if name == "response" {
+			return listOr(wrapper)
+		}
+		return wrapper(name)
+	})
 	if err == nil && !found {
 		err = &Error{Place: start, Reason: `is no event of MISP: it has no "Event"`, Cure: "see whether the address gives an event, a manifest or an error"}
 	}

@@ -28,11 +28,14 @@ func (r *run) stix(d *document) error {
 			r.report.More = string(raw) == "true"
 			return err
 		case "next":
-			if null, err := d.is('n'); err != nil || null {
-				return cmpErr(err, d.skip)
+			null, err := d.is('n')
+			if err != nil {
+				return err
 			}
-			next, err := d.string(maxNext)
-			r.report.Next = next
+			if null {
+				return d.skip()
+			}
+			r.report.Next, err = d.string(maxNext)
 			return err
 		case "objects":
 			objects = true
@@ -44,14 +47,6 @@ func (r *run) stix(d *document) error {
 		err = &Error{Place: start, Reason: `is no bundle of STIX 2 and no envelope of TAXII 2.1: it has no "objects"`, Cure: "see whether the address gives the feed, or an error"}
 	}
 	return err
-}
-
-// cmpErr gives err, or what the function returns.
-func cmpErr(err error, next func() error) error {
-	if err != nil {
-		return err
-	}
-	return next()
 }
 
 // stixObject is what an object that may be an indicator says of itself.
