@@ -86,6 +86,9 @@ func (v *values) pattern(kind intel.Kind, text string) (intel.Pattern, *refusal)
 func refang(text string) string {
 	if scheme, rest, found := strings.Cut(text, "://"); found {
 		host, _, _ := strings.Cut(rest, "/")
+		if (scheme == "https" || scheme == "http") && !strings.ContainsAny(host, "[({") {
+			return text // what Refang would say, at no cost
+		}
 		if plain := text[:len(scheme)+len("://")+len(host)]; intel.Refang(plain) == plain {
 			return text
 		}
