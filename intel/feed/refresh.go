@@ -95,7 +95,7 @@ func version(c *content, s *settings) string {
 
 // put makes the store list a content; nil: nothing.
 func (k *Keeper) put(ctx context.Context, one *kept, s *settings, c *content) error {
-	source := store.Source{Name: s.Source()}
+	source := store.Source{Name: s.Source(), Thin: true}
 	mark := "nothing"
 	if c != nil {
 		mark = version(c, s)

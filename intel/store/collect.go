@@ -1,8 +1,10 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/weirmail/weir/intel"
 )
@@ -53,10 +55,34 @@ func collect(ctx context.Context, src Source) (items []item, errs []error) {
 		return nil, errs
 	}
 	items = sortItems(items)
+	if src.Thin {
+		items = thin(items)
+	}
 	if err := checkCrowds(items); err != nil {
 		return nil, []error{err}
 	}
 	return items, nil
+}
+
+// thin leaves of each pattern as many items as one source may have, those that come
+// first in it.
+func thin(items []item) []item {
+	kept := items[:0]
+	for len(items) > 0 {
+		n := 1
+		for n < len(items) && items[n].hash == items[0].hash {
+			n++
+		}
+		of := items[:n]
+		if n > maxPerPattern {
+			slices.SortStableFunc(of, func(a, b item) int { return cmp.Compare(a.line, b.line) })
+			of = of[:maxPerPattern]
+			slices.SortFunc(of, item.compare)
+		}
+		kept = append(kept, of...)
+		items = items[n:]
+	}
+	return kept
 }
 
 // checkCrowds refuses what would not fit into one value of the database: too

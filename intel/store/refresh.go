@@ -27,6 +27,10 @@ type Source struct {
 	// does not end it: all errors are collected, and the source is not taken over.
 	// The Source of the indicators is set to Name.
 	Entries iter.Seq2[intel.Indicator, error]
+	// Thin says that of more entries for one pattern than a source may have, 16, those
+	// on the first lines are taken: what a stranger publishes. Else the source is not
+	// taken over.
+	Thin bool
 }
 
 // Outcome says what became of a source in a refresh.

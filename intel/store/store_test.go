@@ -406,6 +406,36 @@ func TestTooManyEntriesForTheSameAreRefused(t *testing.T) {
 	}
 }
 
+func TestOfTooManyEntriesForTheSameAThinSourceKeepsTheFirst(t *testing.T) {
+	s, _ := openStore(t, memoryDB(t))
+	var text strings.Builder
+	for i := range 3 * maxPerPattern {
+		fmt.Fprintf(&text, "evil.example id=%d\nother%d.example\n", i, i)
+	}
+	src := from("a", text.String())
+	src.Thin = true
+	if r := load(t, s, src)[0]; r.Outcome != Changed || r.Entries != 4*maxPerPattern {
+		t.Errorf("got %s %v", r, r.Errors)
+	}
+	ids := map[string]bool{}
+	for a, err := range s.All() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a.Indicator.ID != "" {
+			ids[a.Indicator.ID] = true
+		}
+	}
+	if len(ids) != maxPerPattern || !ids["0"] || !ids[fmt.Sprint(maxPerPattern-1)] {
+		t.Errorf("those are kept: %v", ids)
+	}
+	generation := s.Generation()
+	src.Version = "other"
+	if r := load(t, s, src)[0]; r.Outcome != Unchanged || s.Generation() != generation {
+		t.Errorf("the same again: %s", r)
+	}
+}
+
 func TestMetricsAreShownOnceAndRemovedAtClose(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	db := memoryDB(t)
