@@ -58,11 +58,11 @@ func TestWhatFailsLeavesTheLastGoodVersion(t *testing.T) {
 		answer http.HandlerFunc
 		want   string
 	}{
-		"an error":  {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) }, "500"},
+		"an error":  {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) }, "500"},
 		"not there": {http.NotFound, "404"},
 		"too many": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Retry-After", "7200")
-			w.WriteHeader(429)
+			w.WriteHeader(http.StatusTooManyRequests)
 		}, "come again in 2h"},
 		"a page": {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>sign in</html>") }, "this is a page"},
 		"cut off": {func(w http.ResponseWriter, _ *http.Request) {
