@@ -126,7 +126,7 @@ func (a *app) printStatus(s *api.Status) {
 // unfinished sums up what is still to come over all incidents.
 func unfinished(s *api.IncidentsStatus) string {
 	if s.Unfinished == 0 {
-		return "nothing is to come of any"
+		return "all are finished"
 	}
 	text := fmt.Sprintf("%s not finished: %s", count(s.Unfinished, "is", "are"), count(s.Ready+s.Pausing+s.Leased, "job", "jobs"))
 	if s.Leased > 0 {

@@ -57,6 +57,10 @@ func (s *stream) Write(p []byte) (int, error) {
 	return s.c.w.Write(p)
 }
 
+// brokenOff is what nobody is told any more whose request has ended before its
+// answer.
+const brokenOff = "the request was broken off"
+
 // errorOf says what the caller is told of an error.
 func errorOf(err error) *api.Error {
 	var told *api.Error
@@ -100,7 +104,7 @@ func errorOf(err error) *api.Error {
 	case errors.Is(err, ledger.ErrClosed), errors.Is(err, kv.ErrClosed), errors.Is(err, wal.ErrClosed):
 		e.Code = api.Unavailable
 	case errors.Is(err, context.Canceled):
-		e.Text = "the request was broken off"
+		e.Text = brokenOff
 	}
 	return e
 }
@@ -115,6 +119,9 @@ func (s *Server) report(c *call, told *api.Error, elapsed time.Duration) {
 		}
 	}
 	switch {
+	case told != nil && c.op.Name == api.OpJobLease && told.Text == brokenOff:
+		// A sidecar that stops, or this daemon, while it waited for work.
+		s.log.Debug("control request broken off", fields...)
 	case told == nil && (c.op.Role <= api.Viewer || c.op.Role == api.Puller):
 		s.log.Debug("control request", fields...)
 	case told == nil:
