@@ -403,9 +403,33 @@ func TestFeedsAreRefreshedWhenTheyAreDueAndForgottenWhenTheyAreGone(t *testing.T
 	s.ran("what is missing", func() bool { return s.status("b").Checked.Equal(s.now()) })
 
 	s.must(s.Set(s.complete(feeds[:1])))
-	s.ran("the end of what is gone", func() bool { return len(s.store.Sources()) == 1 })
+	folder := filepath.Join(s.dir, "feeds", "b")
+	s.ran("the end of what is gone", func() bool {
+		_, err := os.Stat(folder)
+		return len(s.store.Sources()) == 1 && errors.Is(err, os.ErrNotExist)
+	})
 	s.lists("a", "a.example")
 	s.lists("b")
+	s.must(s.Set(s.complete(feeds)))
+	s.ran("what has come back", both)
+	s.lists("b", "b.example")
+	s.open(feeds[0]) // it goes while nobody looks
+	s.ran("the end of its folder", func() bool {
+		_, err := os.Stat(folder)
+		return errors.Is(err, os.ErrNotExist)
+	})
+	s.lists("b")
+}
+
+func TestAFeedThatWasNeverFetchedIsOverdueToo(t *testing.T) {
+	s := newSite(t, Feed{Name: "bad", URL: "/bad"})
+	if s.status("bad").Overdue {
+		t.Error("it is overdue at once")
+	}
+	s.pass(3 * time.Hour)
+	if !s.status("bad").Overdue {
+		t.Error("nobody is told that nothing was ever fetched")
+	}
 }
 
 func TestAFeedThatIsNotRefreshedForLongCountsNoMore(t *testing.T) {

@@ -1,6 +1,7 @@
 package feed
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,7 +53,8 @@ type Keeper struct {
 
 	mu    sync.Mutex
 	feeds map[string]*kept
-	work  int // refreshes under way
+	gone  map[string]*kept // that are not configured any more, and are to be forgotten
+	work  int              // refreshes under way
 }
 
 // kept is one feed.
@@ -94,11 +96,34 @@ func Open(o Options) (*Keeper, error) {
 	if err := disk.MakeFolder(o.FS, o.Dir, 0o700, siteFolder); err != nil {
 		return nil, err
 	}
-	k := &Keeper{o: o, wake: make(chan struct{}, 1), feeds: map[string]*kept{}}
+	k := &Keeper{o: o, wake: make(chan struct{}, 1), feeds: map[string]*kept{}, gone: map[string]*kept{}}
 	if err := k.measure(o.Metrics); err != nil {
 		return nil, err
 	}
-	return k, k.Set(o.Feeds)
+	if err := k.Set(o.Feeds); err != nil {
+		return nil, err
+	}
+	return k, k.leftBehind()
+}
+
+// leftBehind finds the folders of feeds that went while nobody looked.
+func (k *Keeper) leftBehind() error {
+	folders, err := k.o.FS.ReadDir(k.o.Dir)
+	if err != nil {
+		return err
+	}
+	for _, f := range folders {
+		if name := f.Name(); f.IsDir() && nameForm.MatchString(name) && k.feeds[name] == nil {
+			one := &kept{name: name, room: k.room(name), state: &state{}}
+			one.status.Store(&Status{Name: name, every: DefaultEvery, since: k.o.Now()})
+			k.gone[name] = one
+		}
+	}
+	return nil
+}
+
+func (k *Keeper) room(name string) *room {
+	return &room{k.o.FS, filepath.Join(k.o.Dir, name), k.o.Logger}
 }
 
 // Set replaces the feeds, after a change of the configuration. What a feed listed
@@ -122,10 +147,11 @@ func (k *Keeper) Set(feeds []Feed) error {
 			return fmt.Errorf("%w: %s: %w", ErrFeed, f.Name, err)
 		}
 		wanted[f.Name] = &settings{f, c}
-		if fresh[f.Name] = k.feeds[f.Name]; fresh[f.Name] != nil {
+		// One that has gone and comes back may still be at work: there is one of a name.
+		if fresh[f.Name] = cmp.Or(k.feeds[f.Name], k.gone[f.Name]); fresh[f.Name] != nil {
 			continue
 		}
-		one := &kept{name: f.Name, room: &room{k.o.FS, filepath.Join(k.o.Dir, f.Name), k.o.Logger}}
+		one := &kept{name: f.Name, room: k.room(f.Name)}
 		if one.state, err = one.room.load(); err != nil {
 			return fmt.Errorf("feed %s: %w", f.Name, err)
 		}
@@ -135,7 +161,13 @@ func (k *Keeper) Set(feeds []Feed) error {
 		one.settings.Store(wanted[name])
 		one.due = time.Time{} // whether it is, the refresh sees
 		if one.status.Load() == nil {
-			one.publish(wanted[name])
+			one.publish(wanted[name], k.o.Now())
+		}
+		delete(k.gone, name)
+	}
+	for name, one := range k.feeds {
+		if fresh[name] == nil {
+			k.gone[name] = one
 		}
 	}
 	k.feeds = fresh
@@ -196,8 +228,47 @@ func (k *Keeper) begin(start func(*kept)) time.Duration {
 	return next
 }
 
-// forget drops what feeds listed that are not there any more.
+// forget drops what feeds listed that are not there any more, and their files.
 func (k *Keeper) forget(ctx context.Context) {
+	k.unlist(ctx)
+	k.mu.Lock()
+	gone := slices.Collect(maps.Values(k.gone))
+	k.mu.Unlock()
+	for _, one := range gone {
+		if !one.refreshing.TryLock() {
+			continue // its end rouses
+		}
+		if err := k.clear(one); err != nil {
+			k.o.Logger.Error("the files of a feed that is gone could not be removed; it is tried again", zap.String("feed", one.name), zap.Error(err))
+		}
+		one.refreshing.Unlock()
+	}
+}
+
+// clear removes the files of a feed that has gone, and nobody refreshes.
+func (k *Keeper) clear(one *kept) error {
+	stays := func() bool {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		return k.gone[one.name] != one
+	}
+	if stays() {
+		return nil // it came back
+	}
+	one.state, one.applied = &state{}, ""
+	if err := one.room.clear(); err != nil {
+		return err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.gone[one.name] == one {
+		delete(k.gone, one.name)
+	}
+	return nil
+}
+
+// unlist has the store forget the feeds that are gone.
+func (k *Keeper) unlist(ctx context.Context) {
 	k.mu.Lock()
 	var gone []store.Source
 	for _, listed := range k.o.Store.Sources() {
@@ -242,7 +313,7 @@ func (k *Keeper) Refresh(ctx context.Context, name string) (Status, error) {
 	if err = k.apply(ctx, one, s); err == nil {
 		err = k.refresh(ctx, one, s)
 	}
-	one.publish(s)
+	one.publish(s, k.o.Now())
 	return *one.status.Load(), err
 }
 
@@ -263,7 +334,7 @@ func (k *Keeper) Approve(ctx context.Context, name string) (Status, error) {
 		return *one.status.Load(), err
 	}
 	err = one.keep()
-	one.publish(s)
+	one.publish(s, k.o.Now())
 	return *one.status.Load(), err
 }
 

@@ -42,7 +42,7 @@ func (k *Keeper) turn(ctx context.Context, one *kept) time.Time {
 	if !k.o.Now().Before(one.next(s)) {
 		_ = k.refresh(ctx, one, s) // it is logged, and in the state
 	}
-	one.publish(s)
+	one.publish(s, k.o.Now())
 	return one.next(s)
 }
 
@@ -77,9 +77,6 @@ func (k *Keeper) apply(ctx context.Context, one *kept, s *settings) error {
 		return nil // what the store has of it holds until it was fetched
 	case st.Expired:
 		return k.put(ctx, one, s, nil)
-	}
-	if one.applied == version(st.Good, s) {
-		return nil
 	}
 	return k.put(ctx, one, s, st.Good)
 }

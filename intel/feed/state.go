@@ -103,6 +103,20 @@ func (r *room) save(s *state) error {
 	return disk.Replace(r.fs, filepath.Join(r.dir, stateName), data, 0o600, siteState, siteName)
 }
 
+// clear removes the folder with all that is in it.
+func (r *room) clear() error {
+	if _, err := r.fs.Stat(r.dir); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err := r.tidy(&state{}); err != nil {
+		return err
+	}
+	if err := r.fs.Remove(filepath.Join(r.dir, stateName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return r.fs.Remove(r.dir)
+}
+
 // tidy removes files that the state does not name.
 func (r *room) tidy(s *state) error {
 	keep := map[string]bool{stateName: true}

@@ -50,10 +50,10 @@ func (s *settings) from() string {
 
 // publish makes what is known of a feed the status that others see. Nobody else
 // refreshes it meanwhile.
-func (one *kept) publish(s *settings) {
+func (one *kept) publish(s *settings, at time.Time) {
 	st := one.state
 	from, _, _ := strings.Cut(s.from(), "?")
-	now := &Status{Name: one.name, From: from, Checked: st.Checked, Next: one.next(s), Error: st.Error, Since: st.Since, Expired: st.Expired, every: s.Every, since: time.Now()}
+	now := &Status{Name: one.name, From: from, Checked: st.Checked, Next: one.next(s), Error: st.Error, Since: st.Since, Expired: st.Expired, every: s.Every, since: at}
 	if old := one.status.Load(); old != nil {
 		now.since = old.since
 	}

@@ -330,19 +330,19 @@ func over[I any](s *Server, f func(ctx context.Context, c *call, st *Stores, in 
 // desk makes a handler of a function over an operation's input and the stores,
 // of which incidents are there.
 func desk[I any](s *Server, f func(ctx context.Context, c *call, st *Stores, in *I) (any, error)) handler {
-	return over(s, func(ctx context.Context, c *call, st *Stores, in *I) (any, error) {
-		if st.Incidents == nil {
-			return nil, &api.Error{Code: api.Unavailable, Text: "this daemon keeps no incidents", Cure: "weir status says what it waits for"}
-		}
-		return f(ctx, c, st, in)
-	})
+	return keeping(s, "incidents", func(st *Stores) bool { return st.Incidents != nil }, f)
 }
 
 // overFeeds is desk for feeds.
 func overFeeds[I any](s *Server, f func(ctx context.Context, c *call, st *Stores, in *I) (any, error)) handler {
+	return keeping(s, "feeds", func(st *Stores) bool { return st.Feeds != nil }, f)
+}
+
+// keeping is over for what a daemon need not keep.
+func keeping[I any](s *Server, what string, there func(*Stores) bool, f func(ctx context.Context, c *call, st *Stores, in *I) (any, error)) handler {
 	return over(s, func(ctx context.Context, c *call, st *Stores, in *I) (any, error) {
-		if st.Feeds == nil {
-			return nil, &api.Error{Code: api.Unavailable, Text: "this daemon keeps no feeds", Cure: "weir status says what it waits for"}
+		if !there(st) {
+			return nil, &api.Error{Code: api.Unavailable, Text: "this daemon keeps no " + what, Cure: "weir status says what it waits for"}
 		}
 		return f(ctx, c, st, in)
 	})

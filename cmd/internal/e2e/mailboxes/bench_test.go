@@ -128,7 +128,7 @@ func BenchmarkFind(b *testing.B) {
 	}
 	caches := filepath.Join(filepath.Dir(s.ConfigPath()), "mail", user, "Maildir", ".folder*", "dovecot.index.cache")
 	near := map[string]mailbox.Backend{"imap": s.imap(b, nil), "doveadm": s.doveadm(b, nil)}
-	imapAddr, api := far(b, s.IMAPAddr(), 10*time.Millisecond), far(b, s.api, 10*time.Millisecond)
+	imapAddr, api := far(b, s.IMAPAddr(), 10*time.Millisecond), far(b, s.DoveadmAddr(), 10*time.Millisecond)
 	away := map[string]mailbox.Backend{
 		"imap":    s.imap(b, func(o *imap.Options) { o.Address = imapAddr }),
 		"doveadm": s.doveadm(b, func(o *doveadm.Options) { o.Address, o.IMAP.Address = api, imapAddr }),

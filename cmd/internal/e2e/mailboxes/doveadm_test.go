@@ -21,8 +21,8 @@ import (
 func (s *site) doveadm(t testing.TB, change func(*doveadm.Options)) mailbox.Backend {
 	t.Helper()
 	o := doveadm.Options{
-		Address: s.api, Security: imap.Plaintext, IMAP: s.imapOptions(),
-		Key: func(context.Context) (string, error) { return "an-api-key", nil },
+		Address: s.DoveadmAddr(), Security: imap.Plaintext, IMAP: s.imapOptions(),
+		Key: func(context.Context) (string, error) { return lab.DoveadmKey, nil },
 	}
 	if change != nil {
 		change(&o)
@@ -264,12 +264,12 @@ func TestDoveadmTakesItsKeyAndItsCommandsAlone(t *testing.T) {
 		want      error
 		cure      string
 	}{
-		"both commands":        {allowed("mailbox status,search"), "an-api-key", nil, ""},
-		"every command":        {allowed(""), "an-api-key", nil, ""},
+		"both commands":        {allowed("mailbox status,search"), lab.DoveadmKey, nil, ""},
+		"every command":        {allowed(""), lab.DoveadmKey, nil, ""},
 		"a wrong key":          {"", "another-key", mailbox.ErrRefused, "doveadm_api_key"},
 		"no key":               {"", "", mailbox.ErrRefused, "doveadm_api_key"},
-		"search alone":         {allowed("search"), "an-api-key", mailbox.ErrRefused, "doveadm_allowed_commands"},
-		"mailbox status alone": {allowed("mailbox status"), "an-api-key", mailbox.ErrRefused, "doveadm_allowed_commands"},
+		"search alone":         {allowed("search"), lab.DoveadmKey, mailbox.ErrRefused, "doveadm_allowed_commands"},
+		"mailbox status alone": {allowed("mailbox status"), lab.DoveadmKey, mailbox.ErrRefused, "doveadm_allowed_commands"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := start(t, c.conf)

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,8 +24,7 @@ import (
 const probe = "probe@lab.test"
 
 // A master user logs in as USER*sidecar; quotas are in a file of their own.
-// Failed logins are not made to wait. The API of doveadm takes the two commands
-// that it is said to need, and no other.
+// Failed logins are not made to wait.
 const furtherConf = `
 auth_master_user_separator = *
 auth_failure_delay = 0
@@ -53,14 +51,6 @@ namespace public {
   location = maildir:%[1]s/public
   subscriptions = no
 }
-doveadm_api_key = an-api-key
-doveadm_allowed_commands = search,mailbox status
-service doveadm {
-  service_count = 100
-  inet_listener http {
-    port = %[2]s
-  }
-}
 !include_try %[1]s/quota.conf
 `
 
@@ -68,7 +58,6 @@ service doveadm {
 type site struct {
 	*lab.Dovecot
 	dir  string
-	api  string // of doveadm: "ADDRESS:PORT"
 	next int
 }
 
@@ -84,16 +73,11 @@ func start(t testing.TB, more ...string) *site {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(l.Dir(), "master-users"), "sidecar:{PLAIN}master-password\n")
-	api, err := l.FreeAddr()
+	d, err := l.Dovecot(lab.DovecotOptions{Users: users, Config: fmt.Sprintf(furtherConf+strings.Join(more, ""), l.Dir())})
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, port, _ := net.SplitHostPort(api)
-	d, err := l.Dovecot(lab.DovecotOptions{Users: users, Config: fmt.Sprintf(furtherConf+strings.Join(more, ""), l.Dir(), port)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &site{Dovecot: d, dir: l.Dir(), api: api}
+	return &site{Dovecot: d, dir: l.Dir()}
 }
 
 func write(t testing.TB, name, text string) {
