@@ -17,8 +17,9 @@ import (
 // library the negotiation and the end. It reads through one buffer, and it keeps
 // what is written until the MTA would wait for it.
 //
-// All of it happens in one goroutine, the library's. Only the deadline of the
-// net.Conn and its end are touched by others (Server.Shutdown).
+// All of it happens in one goroutine at a time, the library's until the session
+// is taken away from that (work.take). Only the deadline of the net.Conn and its
+// end are touched by others (Server.Shutdown).
 type conn struct {
 	net.Conn
 	server  *Server
@@ -281,8 +282,38 @@ func (c *conn) fail(err error) {
 	}
 }
 
-// Close sends what is left to send and ends the session. The library calls it
+// libraryConn is what the library holds of a connection, in its goroutine.
+type libraryConn struct {
+	*conn
+	worker *worker
+}
+
+// Close ends the session, if it is still the library's. The library calls it
 // once, as the last thing it does.
+func (c *libraryConn) Close() error {
+	if c.worker.lost {
+		return nil
+	}
+	return c.conn.Close()
+}
+
+// serve goes on with a session where a message was answered, in a goroutine that
+// has taken it away from the one before.
+func (c *conn) serve(answer gomilter.Response) {
+	me := c.session.worker
+	defer func() {
+		if !me.lost {
+			_ = c.Close()
+		}
+	}()
+	m := answer.Response()
+	c.write(m.Code, m.Data)
+	for len(c.left) == 0 && c.err == nil { // what is left is for the library: its goodbye
+		c.fail(c.next())
+	}
+}
+
+// Close sends what is left to send and ends the session.
 func (c *conn) Close() error {
 	if c.err == nil {
 		c.fail(c.flush())

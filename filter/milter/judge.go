@@ -3,6 +3,8 @@ package milter
 import (
 	"context"
 	"errors"
+	"runtime"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -14,18 +16,35 @@ var (
 	errDeadline = errors.New("the handler did not answer in time")
 	errGone     = errors.New("the MTA hung up before it had an answer")
 	errStuck    = errors.New("too many messages are with handlers that are late")
+	errNoAnswer = errors.New("the handler ended without an answer")
 )
 
-// outcome is what the handler made of a message.
-type outcome struct {
-	answer verdict.Answer
-	err    error
+// A session's goroutine calls the handler itself: another one for each message
+// would cost more than a tenth of its CPU time to wake and be woken by. So that
+// nobody waits for a handler that is late, the session can be taken away from its
+// goroutine (work.take), which finds that out when the handler returns, and ends.
+
+// worker is a goroutine that serves a session, as that goroutine sees it.
+type worker struct {
+	lost bool // the session: another goroutine serves it by now
 }
 
-// judge gets the handler's answer, and tells the MTA meanwhile that work goes
-// on. It takes no longer than AnswerTimeout: a handler that does is left to
-// itself, with its message, which it may not have let go of. When as many are so
-// as there may be sessions, no more messages are handed out.
+// work is a message that is with the handler.
+type work struct {
+	s       *session
+	queueID string
+	began   time.Time
+
+	mu       sync.Mutex
+	finished bool          // the handler has returned in time
+	taken    bool          // the session goes on without the handler's answer
+	minded   chan struct{} // closed when finished; nil while no other goroutine looks after it
+}
+
+// judge gets the handler's answer. It does not return where the session was
+// taken away meanwhile: then the goroutine ends. A handler that is late is left
+// to itself, with its message, which it may not have let go of. When as many are
+// so as there may be sessions, no more messages are handed out.
 func (s *session) judge(t *transaction) (verdict.Answer, error) {
 	if t.failed != nil {
 		t.release()
@@ -39,111 +58,194 @@ func (s *session) judge(t *transaction) (verdict.Answer, error) {
 	if s.ctx == nil {
 		s.ctx, s.cancel = context.WithCancelCause(s.server.life)
 	}
-	done := make(chan outcome, 1)
+	w := &work{s: s, queueID: t.Envelope.QueueID, began: time.Now()}
+	me, ctx := s.worker, s.ctx // whoever finds w may change these
+	s.work.Store(w)
 	s.server.handlers.Add(1)
-	s.server.hand(task{s.ctx, t, done})
-	o := s.await(done)
-	if o.err != nil { // a handler that goes on is to know that it need not
-		s.cancel(o.err)
-		s.ctx = nil
+	var answer verdict.Answer
+	err := context.Cause(ctx)
+	if err == nil {
+		answer, err = w.handle(ctx, me, t)
+	} else { // the server ended, perhaps after it looked for messages to take away
+		s.server.done(t)
+		err = errDrained
 	}
-	return o.answer, o.err
+	if !w.finish() {
+		me.lost = true
+		runtime.Goexit()
+	}
+	s.work.Store(nil)
+	if err != nil {
+		s.abandon(err)
+	}
+	return answer, err
 }
 
-// await waits for what the handler makes of the message, or says why there is
-// nothing.
-func (s *session) await(done <-chan outcome) outcome {
-	interval, left := s.server.opts.ProgressInterval, s.server.opts.AnswerTimeout
-	deadline := time.Now().Add(left)
-	if s.timer == nil {
-		s.timer = time.NewTimer(min(interval, left))
-	} else {
-		s.timer.Reset(min(interval, left))
-	}
-	defer s.timer.Stop()
-	for {
-		select {
-		case o := <-done:
-			return o
-		case <-s.timer.C:
-			if left = time.Until(deadline); left <= 0 {
-				return late(done, errDeadline)
-			}
-			if err := s.conn.progress(); err != nil {
-				return outcome{err: errGone}
-			}
-			s.timer.Reset(min(interval, left))
-		case <-s.ctx.Done():
-			return late(done, errDrained)
-		}
-	}
+// abandon tells a handler that goes on that it need not.
+func (s *session) abandon(err error) {
+	s.cancel(err)
+	s.ctx = nil
 }
 
-// late gives an outcome that came at the last moment, or says why there is none.
-func late(done <-chan outcome, why error) outcome {
-	select {
-	case o := <-done:
-		return o
-	default:
-		return outcome{err: why}
-	}
-}
-
-// task is a message for a handler.
-type task struct {
-	ctx  context.Context
-	t    *transaction
-	done chan<- outcome
-}
-
-// workerIdle is how long a goroutine that has handled a message waits for another
-// one. Its stack has grown to what handling takes, which costs a new one about a
-// twentieth of the message's whole CPU time.
-const workerIdle = 5 * time.Second
-
-// hand gives a task to a goroutine that has nothing to do, or to a new one.
-func (s *Server) hand(next task) {
-	select {
-	case s.tasks <- next:
-	default:
-		go s.work(next)
-	}
-}
-
-// work handles a message, and further ones while there are any.
-func (s *Server) work(next task) {
-	idle := time.NewTimer(workerIdle)
-	defer idle.Stop()
-	for {
-		s.handle(next.ctx, next.t, next.done)
-		next = task{} // the message is not kept while there is none
-		idle.Reset(workerIdle)
-		select {
-		case next = <-s.tasks:
-		case <-idle.C:
-			return
-		case <-s.stop:
-			return
-		}
-	}
-}
-
-// handle calls the handler. A panic on the way is an error like any other.
-func (s *Server) handle(ctx context.Context, t *transaction, done chan<- outcome) {
-	o := outcome{err: errors.New("the handler ended without an answer")}
+// handle calls the handler. A panic on the way is an error like any other. Where
+// the handler ends the goroutine, the session goes on in another one.
+func (w *work) handle(ctx context.Context, me *worker, t *transaction) (answer verdict.Answer, err error) {
+	server, returned := w.s.server, false
 	defer func() {
-		if v := recover(); v != nil {
-			o = outcome{err: panicked(v)}
+		v := recover()
+		server.done(t)
+		switch {
+		case v != nil:
+			err = panicked(v)
+		case !returned:
+			me.lost = true
+			if w.finish() {
+				go w.s.goOn(w, errNoAnswer)
+			}
 		}
-		t.release()
-		s.running.Add(-1)
-		s.handlers.Done()
-		done <- o
 	}()
 	t.complete()
 	if t.Err != nil {
-		s.metrics.failed(kindSpool)
-		s.opts.Logger.Error("a message could not be kept while it came in", zap.String("queue_id", t.Envelope.QueueID), zap.Error(t.Err))
+		server.metrics.failed(kindSpool)
+		server.opts.Logger.Error("a message could not be kept while it came in", zap.String("queue_id", w.queueID), zap.Error(t.Err))
 	}
-	o = outcome{answer: s.opts.Handler.Handle(ctx, &t.Mail)}
+	answer = server.opts.Handler.Handle(ctx, &t.Mail)
+	returned = true
+	return answer, nil
+}
+
+// done is the end of a handler.
+func (s *Server) done(t *transaction) {
+	t.release()
+	s.running.Add(-1)
+	s.handlers.Done()
+}
+
+// finish says that the handler has returned, and whether the session is still
+// its goroutine's.
+func (w *work) finish() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.taken {
+		return false
+	}
+	w.finished = true
+	if w.minded != nil {
+		close(w.minded)
+	}
+	return true
+}
+
+// watch looks for messages that have been with their handlers for a while, and
+// has others look after them. It ends when the server has no sessions any more.
+func (s *Server) watch() {
+	age := min(s.opts.ProgressInterval, s.opts.AnswerTimeout) / 4
+	tick := time.NewTicker(age)
+	defer tick.Stop()
+	killed := s.life.Done()
+	for {
+		select {
+		case <-tick.C:
+			s.mindOlder(age)
+		case <-killed:
+			killed = nil
+			s.mindOlder(0)
+		case <-s.ended:
+			return
+		}
+	}
+}
+
+// mindOlder has somebody look after each message of that age for which nobody
+// does yet.
+func (s *Server) mindOlder(age time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		if w := c.session.work.Load(); w != nil && time.Since(w.began) >= age {
+			w.mind()
+		}
+	}
+}
+
+// mind looks after a message until its handler has returned, if nobody does and
+// it has not.
+func (w *work) mind() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.finished || w.minded != nil {
+		return
+	}
+	w.minded = make(chan struct{})
+	go w.wait()
+}
+
+// wait tells the MTA that work goes on. It takes the session away from the
+// goroutine that calls the handler when the answer's time is over, when the MTA
+// is gone, and when the server ends.
+func (w *work) wait() {
+	opts := &w.s.server.opts
+	next, deadline := w.began.Add(opts.ProgressInterval), w.began.Add(opts.AnswerTimeout)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		now := time.Now()
+		if !now.Before(deadline) {
+			w.take(errDeadline)
+			return
+		}
+		if !now.Before(next) {
+			if err := w.progress(); err != nil {
+				w.take(errGone)
+				return
+			}
+			next = now.Add(opts.ProgressInterval)
+		}
+		wake := next
+		if deadline.Before(wake) {
+			wake = deadline
+		}
+		timer.Reset(time.Until(wake))
+		select {
+		case <-w.minded:
+			return
+		case <-timer.C:
+		case <-w.s.server.life.Done():
+			w.take(errDrained)
+			return
+		}
+	}
+}
+
+// progress tells the MTA that work goes on, unless it is done.
+func (w *work) progress() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.finished {
+		return nil
+	}
+	return w.s.conn.progress()
+}
+
+// take goes on with the session without the handler's answer, unless that is
+// there.
+func (w *work) take(why error) {
+	w.mu.Lock()
+	if w.finished {
+		w.mu.Unlock()
+		return
+	}
+	w.taken = true
+	w.mu.Unlock()
+	w.s.goOn(w, why)
+}
+
+// goOn serves a session from where a message has no answer, and why. The
+// goroutine that served it until then touches it no more.
+func (s *session) goOn(w *work, why error) {
+	s.work.Store(nil)
+	s.worker = &worker{}
+	s.abandon(why)
+	s.server.metrics.judged(time.Since(w.began))
+	s.conn.serve(s.fail(why, w.queueID))
 }

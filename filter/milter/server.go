@@ -28,10 +28,11 @@ type Server struct {
 	sessions sync.WaitGroup
 	handlers sync.WaitGroup
 	running  atomic.Int64 // handlers
-	tasks    chan task    // to goroutines that wait for one; see hand
 
 	stop      chan struct{} // closed when Shutdown begins
+	ended     chan struct{} // closed when the last session has ended after that
 	mu        sync.Mutex
+	watched   bool // by watch
 	listeners map[net.Listener]struct{}
 	conns     map[*conn]bool // true: served, false: waiting for a place
 	served    int
@@ -53,7 +54,7 @@ func New(opts Options) (*Server, error) {
 	s := &Server{
 		opts: opts, metrics: m, symbols: wantedMacros(),
 		stop:      make(chan struct{}),
-		tasks:     make(chan task),
+		ended:     make(chan struct{}),
 		listeners: make(map[net.Listener]struct{}),
 		conns:     make(map[*conn]bool),
 	}
@@ -114,7 +115,7 @@ func (s *Server) dismiss(ln net.Listener) {
 // start serves a connection in goroutines of its own.
 func (s *Server) start(nc net.Conn) {
 	c := newConn(nc, s)
-	c.session = &session{server: s, conn: c, log: s.opts.Logger}
+	c.session = &session{server: s, conn: c, log: s.opts.Logger, worker: &worker{}}
 	if !s.add(c) {
 		_ = nc.Close()
 		return
@@ -144,6 +145,10 @@ func (s *Server) add(c *conn) bool {
 	}
 	s.conns[c] = serve
 	s.sessions.Add(1)
+	if !s.watched {
+		s.watched = true
+		go s.watch()
+	}
 	s.metrics.sessions.Inc()
 	s.metrics.begun.Inc()
 	return true
@@ -206,7 +211,7 @@ func (s *Server) negotiate(c *conn) {
 		Protocol:  c.session.agreed.protocol,
 		SymList:   s.symbols,
 	}
-	_ = lib.Serve(&once{conn: c}) // only says that once has no second connection
+	_ = lib.Serve(&once{conn: &libraryConn{c, c.session.worker}}) // only says that once has no second connection
 }
 
 // once is a listener with a single connection.
@@ -242,6 +247,10 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	if !s.stopped.Swap(true) {
 		close(s.stop)
+		go func() {
+			s.sessions.Wait()
+			close(s.ended)
+		}()
 	}
 	for ln := range s.listeners {
 		_ = ln.Close()
@@ -251,20 +260,15 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	s.mu.Unlock()
 
-	ended := make(chan struct{})
-	go func() {
-		s.sessions.Wait()
-		close(ended)
-	}()
 	defer s.kill()
 	select {
-	case <-ended:
+	case <-s.ended:
 		return s.awaitHandlers()
 	case <-ctx.Done():
 	}
 	cut := s.cut()
 	s.kill()
-	<-ended
+	<-s.ended
 	err := fmt.Errorf("milter: %d sessions were cut: %w", cut, ctx.Err())
 	return errors.Join(err, s.awaitHandlers())
 }

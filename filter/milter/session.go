@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	gomilter "github.com/emersion/go-milter"
@@ -29,10 +30,11 @@ type session struct {
 	helo   string
 	macros macros
 
-	mail   *transaction // nil between messages
-	broken error        // a panic between messages: the next one cannot be judged
-	timer  *time.Timer
-	ctx    context.Context // of the messages, one after the other; nil before the first, and after one that had no answer
+	mail   *transaction         // nil between messages
+	broken error                // a panic between messages: the next one cannot be judged
+	worker *worker              // the goroutine that serves it
+	work   atomic.Pointer[work] // the message that is with the handler; nil while none is
+	ctx    context.Context      // of the messages, one after the other; nil before the first, and after one that had no answer
 	cancel context.CancelCauseFunc
 	line   []byte // a header field being put together
 }
@@ -254,9 +256,6 @@ func (s *session) ended(err error) {
 // close is the session's end.
 func (s *session) close() {
 	s.drop()
-	if s.timer != nil {
-		s.timer.Stop()
-	}
 	if s.ctx != nil {
 		s.cancel(nil)
 	}

@@ -5,8 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
-	"runtime/debug"
-	"strings"
+	"runtime"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -353,26 +352,78 @@ func TestShutdownDoesNotWaitForAHandlerForEver(t *testing.T) {
 	})
 }
 
-func TestAGoroutineThatHandledAMessageTakesTheNextOne(t *testing.T) {
+func TestASessionOutlivesTheGoroutinesThatServeIt(t *testing.T) {
+	inBubble(t, func(o *milter.Options) { o.AnswerTimeout = 10 * time.Second }, func(t *testing.T, s *service, ln *pipes) {
+		c := ln.connect(t, miltertest.Options{})
+		accept := verdict.Answer{Action: intel.ActionAccept}
+		for _, handle := range []func(context.Context, *milter.Mail) verdict.Answer{
+			func(context.Context, *milter.Mail) verdict.Answer { time.Sleep(25 * time.Second); return accept },
+			func(context.Context, *milter.Mail) verdict.Answer {
+				time.Sleep(time.Hour)
+				panic("late, and with a bug")
+			},
+			func(context.Context, *milter.Mail) verdict.Answer { runtime.Goexit(); return accept },
+			func(context.Context, *milter.Mail) verdict.Answer {
+				time.Sleep(time.Hour)
+				runtime.Goexit()
+				return accept
+			},
+			func(ctx context.Context, _ *milter.Mail) verdict.Answer { <-ctx.Done(); return accept },
+		} {
+			s.set(handle)
+			if r := send(t, c, sample()); r.Action != intel.ActionTempfail {
+				t.Errorf("%+v", r)
+			}
+			for range 3 { // the late one may end between them
+				s.set(nil)
+				if r := send(t, c, sample()); r.Action != intel.ActionAccept {
+					t.Errorf("the next message: %+v", r)
+				}
+				time.Sleep(8 * time.Second)
+			}
+		}
+		if n := s.server.Sessions(); n != 1 {
+			t.Errorf("%d sessions", n)
+		}
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if n := s.server.Sessions(); n != 0 {
+			t.Errorf("%d sessions after its end", n)
+		}
+		time.Sleep(2 * time.Hour)
+	})
+}
+
+func TestAMessageThatEndsAfterTheServerWasToldToStopIsNotHandedOut(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, s *service, ln *pipes) {
-		var routines []string
-		s.set(func(context.Context, *milter.Mail) verdict.Answer {
-			name, _, _ := strings.Cut(string(debug.Stack()), " [")
-			routines = append(routines, name)
+		c := ln.connect(t, miltertest.Options{})
+		s.set(func(ctx context.Context, _ *milter.Mail) verdict.Answer {
+			time.Sleep(time.Hour)
 			return verdict.Answer{Action: intel.ActionAccept}
 		})
-		c := ln.connect(t, miltertest.Options{})
-		for _, pause := range []time.Duration{0, time.Second, 4 * time.Second, 6 * time.Second} {
-			time.Sleep(pause)
-			synctest.Wait()
-			send(t, c, sample())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for range 3 {
+				if _, err := c.Send(sample()); err != nil {
+					return
+				}
+			}
+		}()
+		synctest.Wait()
+		s.stopped = true
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := s.server.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Shutdown = %v", err)
 		}
-		if routines[1] != routines[0] || routines[2] != routines[0] {
-			t.Errorf("%q: a routine that waited was not asked", routines)
+		<-done
+		if n := len(s.take()); n != 1 {
+			t.Errorf("%d messages were handed out", n)
 		}
-		if routines[3] == routines[0] {
-			t.Errorf("%q: a routine waits for ever", routines)
-		}
+		time.Sleep(2 * time.Hour)
 	})
 }
 
