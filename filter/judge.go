@@ -12,9 +12,16 @@ import (
 	"github.com/weirmail/weir/filter/policy"
 	"github.com/weirmail/weir/filter/verdict"
 	"github.com/weirmail/weir/intel"
+	"github.com/weirmail/weir/intel/contain"
 	"github.com/weirmail/weir/intel/directory"
 	"github.com/weirmail/weir/intel/match"
 )
+
+// Containments knows who is contained; *contain.Book does.
+type Containments interface {
+	// Contained gives who is at this moment, nil for nobody.
+	Contained() *contain.Snapshot
+}
 
 // Rules is all that can change about judging while it goes on. It is never
 // written to once it is in use.
@@ -22,6 +29,7 @@ type Rules struct {
 	Site      Site
 	Policy    *policy.Policy       // required
 	Directory *directory.Directory // nil: nobody is known
+	Contained Containments         // nil: nobody is contained
 }
 
 // Judge turns a message into evidence and a verdict. It keeps no state of the
@@ -83,7 +91,7 @@ func (r *Rules) gather(env *message.Envelope, m *message.Message, lists *match.M
 	for i := range env.To {
 		v, _ := intel.Address(env.To[i].Address())
 		values[i] = v
-		e.Recipients[i] = evidence.Recipient{Path: env.To[i], Value: v, Person: r.lookup(v)}
+		e.Recipients[i] = evidence.Recipient{Path: env.To[i], Value: v, Person: r.lookup(v), Local: r.Site.IsLocal(v.Host())}
 	}
 	e.Direction = r.Site.direction(from.inside, values)
 	if r.Directory != nil {
@@ -91,6 +99,9 @@ func (r *Rules) gather(env *message.Envelope, m *message.Message, lists *match.M
 		e.Sender = r.lookup(v)
 	}
 	e.Observables = observables(env, values, from.client, m)
+	if r.Contained != nil {
+		e.Contained = r.Contained.Contained().Match(env.AuthUser, e.Observables, from.inside, now)
+	}
 	snapshot := lists.Acquire()
 	defer snapshot.Release()
 	e.Generation = snapshot.Generation()

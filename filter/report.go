@@ -10,10 +10,12 @@ import (
 
 	"github.com/weirmail/weir/filter/verdict"
 	"github.com/weirmail/weir/intel"
+	"github.com/weirmail/weir/intel/contain"
 )
 
 type metrics struct {
 	messages    *prometheus.CounterVec
+	contained   prometheus.Counter
 	unjournaled prometheus.Counter
 	failures    prometheus.Counter
 	seconds     prometheus.Histogram
@@ -23,6 +25,8 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
 		messages: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "weir_messages_total",
 			Help: "Messages by verdict and direction; in observe mode by what the verdict would have been."}, []string{"verdict", "direction"}),
+		contained: prometheus.NewCounter(prometheus.CounterOpts{Name: "weir_contained_messages_total",
+			Help: "Messages that came under a containment, whatever their recipients."}),
 		unjournaled: prometheus.NewCounter(prometheus.CounterOpts{Name: "weir_accepted_without_journal_total",
 			Help: "Messages let through without a journal entry, because policy.on_error is accept."}),
 		failures: prometheus.NewCounter(prometheus.CounterOpts{Name: "weir_unavailable_total",
@@ -33,7 +37,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	if reg == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.messages, m.unjournaled, m.failures, m.seconds} {
+	for _, c := range []prometheus.Collector{m.messages, m.contained, m.unjournaled, m.failures, m.seconds} {
 		if err := reg.Register(c); err != nil {
 			return nil, fmt.Errorf("filter: %w", err)
 		}
@@ -54,6 +58,9 @@ func (f *Filter) report(w *work, answer *verdict.Answer) {
 	}
 	if w.evidence != nil {
 		direction = w.evidence.Direction.String()
+		if len(w.evidence.Contained) > 0 {
+			f.metrics.contained.Inc()
+		}
 	}
 	f.metrics.messages.WithLabelValues(action, direction).Inc()
 
@@ -79,6 +86,9 @@ func (f *Filter) report(w *work, answer *verdict.Answer) {
 	}
 	if w.evidence != nil {
 		fields = append(fields, zap.Stringer("client", w.evidence.Client.Addr), zap.Strings("hits", hitsForLog(w.evidence.Hits)), zap.Int("defects", len(w.message.Defects)))
+		if len(w.evidence.Contained) > 0 {
+			fields = append(fields, zap.Strings("contained", containedForLog(w.evidence.Contained)))
+		}
 	}
 	if w.verdict != nil {
 		fields = append(fields, zap.String("rule", w.verdict.Rule))
@@ -96,6 +106,15 @@ func (f *Filter) report(w *work, answer *verdict.Answer) {
 		fields = append(fields, zap.Error(w.err))
 	}
 	entry.Write(fields...)
+}
+
+func containedForLog(hits []contain.Hit) []string {
+	var all []string
+	for i := range hits[:min(len(hits), maxLoggedHits)] {
+		h := &hits[i]
+		all = append(all, fmt.Sprintf("%s %s as %s %s", h.Containment.ID, h.Containment.Value, h.Role, h.Value))
+	}
+	return all
 }
 
 func hitsForLog(hits []intel.Hit) []string {

@@ -7,6 +7,7 @@ import (
 	"github.com/weirmail/weir/filter/auth"
 	"github.com/weirmail/weir/filter/message"
 	"github.com/weirmail/weir/intel"
+	"github.com/weirmail/weir/intel/contain"
 	"github.com/weirmail/weir/intel/directory"
 )
 
@@ -15,6 +16,7 @@ type Recipient struct {
 	Path   message.Path
 	Value  intel.Value       // zero when the address cannot be read
 	Person *directory.Person // nil when the directory does not know it
+	Local  bool              // it is in a local domain
 }
 
 // Evidence is all that is known of one message.
@@ -25,7 +27,8 @@ type Evidence struct {
 	Client      message.Client // the client that counts: behind a trusted relay, the one that its Received line names
 	Relay       bool           // the connecting client is a trusted relay
 	Observables []intel.Observable
-	Hits        []intel.Hit // in force; block, allow and watch
+	Hits        []intel.Hit   // in force; block, allow and watch
+	Contained   []contain.Hit // in force, whatever their scope
 	Auth        auth.Results
 	Sender      *directory.Person // the envelope sender, when the directory knows it
 	Recipients  []Recipient

@@ -5,6 +5,7 @@ import (
 
 	"github.com/weirmail/weir/filter/message"
 	"github.com/weirmail/weir/intel"
+	"github.com/weirmail/weir/intel/contain"
 )
 
 // A decision that was made when the policy was loaded is the one that the
@@ -13,7 +14,7 @@ func TestDecisionsMadeBeforehandAreThoseOfTheCondition(t *testing.T) {
 	conditions := []string{
 		`blocks.exists(b, b.action == "none")`, `!allows.exists(a, true)`, `watches.size() > 0 || direction == "inbound"`, `defects.exists(d, d == "nul")`,
 		`direction == "outbound" && blocks.size() == 0`, `blocks.size() == 0 && defects.size() == 0`, `blocks[0].kind == "url"`, `true`, `direction != ""`,
-		`size > 10`, `subject == "" && blocks.size() == 0`,
+		`contained.exists(c, true)`, `contained.size() == 0 && blocks.size() == 0`, `size > 10`, `subject == "" && blocks.size() == 0`,
 	}
 	hits := map[string][]intel.Hit{
 		"no hits": nil,
@@ -24,10 +25,13 @@ func TestDecisionsMadeBeforehandAreThoseOfTheCondition(t *testing.T) {
 	for _, condition := range conditions {
 		r := &parse(t, oneRule(condition, "hold")).rules[0]
 		for what, found := range hits {
-			for _, defects := range [][]message.Defect{nil, {{Name: "nul"}}} {
+			for n, defects := range [][]message.Defect{nil, {{Name: "nul"}}, nil} {
 				for _, d := range []intel.Direction{intel.DirectionAny, intel.Inbound, intel.Outbound, intel.Internal} {
 					e := sampleEvidence(t, "a@example.org")
 					e.Hits, e.Direction, e.Message.Defects = found, d, defects
+					if n == 2 {
+						e.Contained = containedEvidence(t, contain.All).Contained
+					}
 					if _, ok := r.clean.decision(e); ok {
 						quick++
 					}

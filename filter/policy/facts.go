@@ -7,6 +7,7 @@ import (
 	"github.com/weirmail/weir/filter/evidence"
 	"github.com/weirmail/weir/filter/message"
 	"github.com/weirmail/weir/intel"
+	"github.com/weirmail/weir/intel/contain"
 	"github.com/weirmail/weir/intel/directory"
 	"github.com/weirmail/weir/intel/rule"
 )
@@ -25,6 +26,15 @@ type (
 		Entry       string `rule:"entry" doc:"the entry as the list has it"`
 		ID          string `rule:"id" doc:"the entry's id="`
 		Campaign    string `rule:"campaign" doc:"the entry's campaign="`
+	}
+	containFact struct {
+		ID     string `rule:"id" doc:"of the containment, as weir contain list shows it"`
+		Kind   string `rule:"kind" doc:"what is contained: user or ip"`
+		Who    string `rule:"who" doc:"the login, address or range that was contained"`
+		Scope  string `rule:"scope" doc:"whose copies it is about: external, internal or all"`
+		Action string `rule:"action" doc:"what it asks for: hold or reject"`
+		Role   string `rule:"role" doc:"what shows it: auth-user, envelope-from, header-from or client"`
+		Value  string `rule:"value" doc:"what stands there"`
 	}
 	partFact struct {
 		Path        string `rule:"path" doc:"number of the part, 1.2; 2/1 is the first file in the archive that is part 2"`
@@ -102,6 +112,7 @@ func vars() []rule.Var {
 		{Name: "blocks", Zero: []hitFact(nil), Doc: "what block entries matched"},
 		{Name: "allows", Zero: []hitFact(nil), Doc: "what allow entries matched"},
 		{Name: "watches", Zero: []hitFact(nil), Doc: "what watch entries matched"},
+		{Name: varContained, Zero: []containFact(nil), Doc: "the containments (weir contain) that the message comes under; a rule that speaks of them is decided for each recipient apart, and sees those whose scope has the recipient in it"},
 		{Name: "parts", Zero: []partFact(nil), Doc: "the parts of the message and the files in its archives"},
 		{Name: "urls", Zero: []urlFact(nil), Doc: "the links"},
 		{Name: "defects", Zero: []string(nil), Doc: "the names of the ways in which the message is not as it should be"},
@@ -120,6 +131,7 @@ type facts struct {
 	rcpt  int       // index of the recipient that rcpt speaks of; -1: none
 	only  intel.Hit // with one set: the only hit there is
 	one   bool
+	alone *contain.Hit // with one set: the only containment there is
 	cache map[string]any
 }
 
@@ -136,6 +148,13 @@ func (f *facts) withOnly(h *intel.Hit) *facts {
 		}
 	}
 	return g
+}
+
+// withContained gives the same facts as if h were the only containment.
+func (f *facts) withContained(h *contain.Hit) *facts {
+	g := *f
+	g.alone = h
+	return &g
 }
 
 func dispositionOf(name string) intel.Disposition {
@@ -174,6 +193,9 @@ func (f *facts) Value(name string) any {
 		}
 		r := &f.e.Recipients[f.rcpt]
 		return person(r.Value, r.Person)
+	}
+	if name == varContained {
+		return f.contained()
 	}
 	if v, ok := f.cache[name]; ok {
 		return v
@@ -283,6 +305,32 @@ func (f *facts) hits(d intel.Disposition) []hitFact {
 			fact.Kind, fact.Value = v.Kind().String(), v.String()
 		}
 		facts = append(facts, fact)
+	}
+	return facts
+}
+
+// varContained is the variable that depends on the recipient besides rcpt.
+const varContained = "contained"
+
+// containments gives those whose scope has the recipient in it, of whom the rules
+// are asked; without one, all.
+func (f *facts) containments() []*contain.Hit {
+	var all []*contain.Hit
+	for i := range f.e.Contained {
+		h := &f.e.Contained[i]
+		if (f.alone == nil || f.alone == h) && (f.rcpt < 0 || h.Containment.Scope.Covers(f.e.Recipients[f.rcpt].Local)) {
+			all = append(all, h)
+		}
+	}
+	return all
+}
+
+func (f *facts) contained() []containFact {
+	var facts []containFact
+	for _, h := range f.containments() {
+		c := h.Containment
+		facts = append(facts, containFact{ID: c.ID, Kind: string(c.Kind), Who: c.Value, Scope: string(c.Scope), Action: c.Action.String(),
+			Role: string(h.Role), Value: h.Value})
 	}
 	return facts
 }

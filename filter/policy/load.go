@@ -232,6 +232,7 @@ func (l *loader) compile(at places, f *fileRule, r *Rule) {
 	program, err := l.env.Compile(f.When)
 	if err == nil {
 		r.program, r.perRcpt, r.clean = program, program.Uses("rcpt"), cleanOf(program)
+		r.contain = program.Uses(varContained)
 		return
 	}
 	for _, fault := range unjoin(err) {

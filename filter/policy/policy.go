@@ -5,6 +5,8 @@
 package policy
 
 import (
+	"slices"
+
 	"github.com/weirmail/weir/filter/evidence"
 	"github.com/weirmail/weir/filter/verdict"
 	"github.com/weirmail/weir/intel"
@@ -25,6 +27,7 @@ type Rule struct {
 
 	program *rule.Program
 	perRcpt bool // the condition speaks of rcpt and is decided for each recipient
+	contain bool // it speaks of containments, which each recipient has apart
 	clean   *clean
 }
 
@@ -77,7 +80,7 @@ func (p *Policy) decide(e *evidence.Evidence, trace func(Step)) *verdict.Verdict
 	f := newFacts(e)
 	// A rule that does not speak of rcpt is decided once for the message.
 	memo := make([]decision, len(p.rules))
-	if !p.inEach || len(e.Recipients) == 0 {
+	if !p.forEach(e) || len(e.Recipients) == 0 {
 		only := p.first(f, -1, memo, trace)
 		outcomes := make([]outcome, max(1, len(e.Recipients)))
 		for i := range outcomes {
@@ -90,6 +93,17 @@ func (p *Policy) decide(e *evidence.Evidence, trace func(Step)) *verdict.Verdict
 		outcomes[i] = p.first(f, i, memo, trace)
 	}
 	return merge(e, outcomes)
+}
+
+// forEach reports whether recipients may differ.
+func (p *Policy) forEach(e *evidence.Evidence) bool {
+	return p.inEach || len(e.Contained) > 0 && p.SeesContainments()
+}
+
+// SeesContainments reports whether some rule speaks of containments. Without one
+// nobody is contained, whatever was recorded.
+func (p *Policy) SeesContainments() bool {
+	return slices.ContainsFunc(p.rules, func(r Rule) bool { return r.contain })
 }
 
 type decision struct {
@@ -114,11 +128,12 @@ func (p *Policy) first(f *facts, i int, memo []decision, trace func(Step)) outco
 		d := memo[n]
 		if !d.made {
 			d = r.decide(f)
-			if !r.perRcpt {
+			each := r.perRcpt || r.contain && len(f.e.Contained) > 0
+			if !each {
 				memo[n] = d
 			}
 			if trace != nil {
-				trace(Step{Rule: r.Name, Recipient: f.rcptName(r.perRcpt), True: d.value, Err: d.err})
+				trace(Step{Rule: r.Name, Recipient: f.rcptName(each), True: d.value, Err: d.err})
 			}
 		}
 		if d.err != nil {
@@ -144,8 +159,8 @@ const maxReasons = 16
 // explain names the hits behind a true rule: those for each of which alone the
 // condition would still be true, or all of them where only several together are.
 func explain(f *facts, r *Rule) []verdict.Reason {
+	reasons := explainContained(f, r)
 	hits := f.hitsUsedBy(r.program)
-	var reasons []verdict.Reason
 	for _, h := range hits {
 		if len(reasons) == maxReasons {
 			break
@@ -162,6 +177,27 @@ func explain(f *facts, r *Rule) []verdict.Reason {
 	}
 	if len(reasons) == 0 {
 		reasons = []verdict.Reason{{Rule: r.Name}}
+	}
+	return reasons
+}
+
+// explainContained names the containments for each of which alone the condition
+// would still be true.
+func explainContained(f *facts, r *Rule) []verdict.Reason {
+	if !r.contain {
+		return nil
+	}
+	var reasons []verdict.Reason
+	for _, h := range f.containments() {
+		if len(reasons) == maxReasons {
+			break
+		}
+		if alone, err := r.program.Eval(f.withContained(h)); err == nil && alone {
+			c := h.Containment
+			reasons = append(reasons, verdict.Reason{
+				Rule: r.Name, Source: verdict.SourceContain + c.ID, Entry: c.Value, Value: h.Value, Role: string(h.Role), Place: h.Place, Note: c.Reason,
+			})
+		}
 	}
 	return reasons
 }

@@ -10,7 +10,7 @@ import "github.com/weirmail/weir/intel"
 // as JSON under these names.
 type Reason struct {
 	Rule   string `json:"rule"`             // the rule that spoke
-	Source string `json:"source,omitempty"` // the list, feed or operator behind it; empty when the rule looked at facts alone
+	Source string `json:"source,omitempty"` // the list, feed or containment behind it; empty when the rule looked at facts alone
 	Line   int    `json:"line,omitempty"`   // line in the source; 0 where there is none
 	Entry  string `json:"entry,omitempty"`  // the entry as written
 	Kind   string `json:"kind,omitempty"`   // kind of the matched value, empty for a regular expression
@@ -19,6 +19,9 @@ type Reason struct {
 	Place  string `json:"place,omitempty"`  // where it stood
 	Note   string `json:"note,omitempty"`   // the entry's note; for people here, never for a header
 }
+
+// SourceContain begins the Source of a reason that is a containment; its ID follows.
+const SourceContain = "contain:"
 
 // Recipient is the answer for one recipient. Only deliver or hold can differ
 // between the recipients of one message (a milter gives one reply after DATA).

@@ -103,7 +103,7 @@ func (a *App) stores() *control.Stores {
 		return nil
 	}
 	return &control.Stores{Quarantine: h.quarantine, Ledger: watchedLedger{h.ledger, a}, Journal: h.journal,
-		Lists: h.store, Matcher: h.matcher, Judge: h.judge, Identity: h.identity, Deliveries: h.deliveries, Incidents: h.desk, Feeds: h.feeds}
+		Lists: h.store, Matcher: h.matcher, Judge: h.judge, Identity: h.identity, Deliveries: h.deliveries, Incidents: h.desk, Feeds: h.feeds, Contained: h.contained}
 }
 
 // status says how the daemon is.
@@ -134,6 +134,7 @@ func (a *App) status() api.Status {
 		j := h.journal.Status()
 		s.Journal.Bytes, s.Journal.Oldest, s.Journal.IndexLag = j.Bytes, j.Oldest, int64(j.Last)-int64(j.Indexed)
 		s.Feeds = control.FeedsStatus(h.feeds.Status())
+		s.Contained = control.ContainedStatus(h.contained.List())
 		s.Deliveries = control.DeliveryStatus(h.deliveries.State())
 		s.Incidents, s.Hunt = control.IncidentsStatus(h.desk.Status()), control.HuntStatus(h.hunt.Status())
 	case a.health.is():

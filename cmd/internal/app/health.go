@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/weirmail/weir/cmd/internal/control"
 	"github.com/weirmail/weir/quarantine/incident"
 )
 
@@ -89,6 +90,7 @@ func (a *App) keepWatch(ctx context.Context) {
 		a.watchBounds()
 		a.watchPulls()
 		a.watchFeeds()
+		a.watchContained()
 		select {
 		case <-ctx.Done():
 			return
@@ -180,6 +182,19 @@ func (a *App) watchFeeds() {
 		if strings.HasPrefix(p.What, "feed ") && !there[p.What] {
 			a.relief(p.What)
 		}
+	}
+}
+
+// watchContained says when somebody is contained and nothing comes of it.
+func (a *App) watchContained() {
+	h := a.rooms()
+	if h == nil {
+		return
+	}
+	if idle := control.Idle(h.judge.Policy(), string(a.current().Policy.Mode)); idle != "" && len(h.contained.List()) > 0 {
+		a.trouble("contain", "somebody is contained, and nothing comes of it: "+idle)
+	} else {
+		a.relief("contain")
 	}
 }
 

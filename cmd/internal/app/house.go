@@ -14,6 +14,7 @@ import (
 	"github.com/weirmail/weir/cmd/internal/backup"
 	"github.com/weirmail/weir/config"
 	"github.com/weirmail/weir/filter"
+	"github.com/weirmail/weir/intel/contain"
 	"github.com/weirmail/weir/intel/disk"
 	"github.com/weirmail/weir/intel/feed"
 	"github.com/weirmail/weir/intel/ident"
@@ -35,6 +36,8 @@ type house struct {
 	identity   *ident.Identity
 	view       *quarantine.View
 	ledger     *ledger.Ledger
+	containing *contain.View
+	contained  *contain.Book
 	journal    *journal.Journal
 	blobs      *blob.Folder
 	matcher    *match.Matcher
@@ -191,9 +194,10 @@ func (a *App) openLedger(ctx context.Context, cfg *config.Config, h *house) erro
 	if h.incidents, err = incident.NewView(db); err != nil {
 		return err
 	}
+	h.containing = contain.NewView(db)
 	h.ledger, err = ledger.Open(ledger.Options{
 		FS: a.o.FS, Dir: filepath.Join(string(cfg.State.Dir), "ledger"), Index: db, Node: h.identity.Node(), Key: h.identity.Key(backup.LedgerKey),
-		NewID: h.identity.NewID, Views: []ledger.View{h.view, h.incidents}, Logger: a.log.Logger, Metrics: h.metrics,
+		NewID: h.identity.NewID, Views: []ledger.View{h.view, h.incidents, h.containing}, Logger: a.log.Logger, Metrics: h.metrics,
 		MinFree: lastRoom(cfg),
 	})
 	if err != nil {
@@ -249,7 +253,12 @@ func (a *App) openStore(_ context.Context, cfg *config.Config, h *house) error {
 
 // build makes what judges and holds over what was opened.
 func (a *App) build(cfg *config.Config, h *house, r *rules) (err error) {
-	if h.judge, err = filter.NewJudge(h.matcher, r.forJudge(), nil); err != nil {
+	h.contained, err = contain.Open(contain.Options{Ledger: watchedLedger{h.ledger, a}, View: h.containing, Identity: h.identity, Site: containSite(cfg, r),
+		Logger: a.log.Logger, Metrics: h.metrics})
+	if err != nil {
+		return err
+	}
+	if h.judge, err = filter.NewJudge(h.matcher, r.forJudge(h.contained), nil); err != nil {
 		return err
 	}
 	settings, err := quarantineSettings(cfg, r)

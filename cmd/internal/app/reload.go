@@ -193,7 +193,8 @@ func (a *App) reloadConfig(h *house, report *ReloadReport) error {
 			a.log.Error("a checked setting was refused", zap.Error(err))
 		}
 	}
-	must(h.judge.SetRules(r.forJudge()))
+	must(h.judge.SetRules(r.forJudge(h.contained)))
+	must(h.contained.SetSite(containSite(fresh, r)))
 	must(h.filter.SetSettings(filterSettings(fresh, r)))
 	must(h.quarantine.SetSettings(settings))
 	must(h.deliveries.SetRetention(time.Duration(fresh.Journal.Retention)))

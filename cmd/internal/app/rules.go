@@ -16,6 +16,7 @@ import (
 	"github.com/weirmail/weir/filter/message"
 	"github.com/weirmail/weir/filter/policy"
 	"github.com/weirmail/weir/intel"
+	"github.com/weirmail/weir/intel/contain"
 	"github.com/weirmail/weir/intel/directory"
 	"github.com/weirmail/weir/quarantine"
 	"github.com/weirmail/weir/quarantine/reinject"
@@ -36,7 +37,7 @@ func Rules(cfg *config.Config) (filter.Rules, *message.Parser, error) {
 	if err != nil {
 		return filter.Rules{}, nil, err
 	}
-	return r.forJudge(), r.parser, nil
+	return r.forJudge(nil), r.parser, nil
 }
 
 func loadRules(cfg *config.Config) (*rules, error) {
@@ -53,8 +54,17 @@ func loadRules(cfg *config.Config) (*rules, error) {
 	return r, errors.Join(errPolicy, errDirectory, errParser)
 }
 
-func (r *rules) forJudge() filter.Rules {
-	return filter.Rules{Site: r.site, Policy: r.policy, Directory: r.directory}
+// forJudge gives what the judge goes by; of who is contained the daemon alone knows.
+func (r *rules) forJudge(contained filter.Containments) filter.Rules {
+	return filter.Rules{Site: r.site, Policy: r.policy, Directory: r.directory, Contained: contained}
+}
+
+// containSite is what containments have to know of the house.
+func containSite(cfg *config.Config, r *rules) contain.Site {
+	return contain.Site{
+		LocalDomains: r.site.LocalDomains, IsLocal: r.site.IsLocal, Internal: r.site.InternalNetworks, Relays: r.site.TrustedRelays,
+		Directory: r.directory, Delimiters: cfg.Mail.RecipientDelimiter,
+	}
 }
 
 // maxPolicyFile bounds what is read of a policy file; one byte more than

@@ -154,7 +154,7 @@ what it let through.`,
 	root.SetHelpTemplate(root.HelpTemplate() + "\n" + exitHelp())
 	root.AddCommand(
 		a.serve(), a.status(), a.reload(), a.config(), a.scan(), a.list(), a.feed(), a.policy(),
-		a.quarantine(), a.journal(), a.incident(), a.intel(), a.audit(), a.backup(), a.restore(), a.postfix(), a.sendmail(), a.pull(), a.version(),
+		a.quarantine(), a.journal(), a.incident(), a.contain(), a.intel(), a.audit(), a.backup(), a.restore(), a.postfix(), a.sendmail(), a.pull(), a.version(),
 	)
 	eachCommand(root, sayWhatItTakes)
 	return root

@@ -108,6 +108,7 @@ func (a *app) printStatus(s *api.Status) {
 		[2]string{"milter", strings.Join(s.Milter.Listen, ", ") + ", " + count(s.Milter.Sessions, "session", "sessions")},
 		[2]string{"lists", lists},
 		[2]string{"feeds", feeds(&s.Feeds)},
+		[2]string{"contained", contained(&s.Contained)},
 		[2]string{"quarantine", of(s.Quarantine.Bytes, s.Quarantine.MaxBytes)},
 		[2]string{"journal", journal},
 		[2]string{"deliveries", deliveries(&s.Deliveries)},

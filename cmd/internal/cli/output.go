@@ -12,6 +12,7 @@ import (
 	"github.com/weirmail/weir/cmd/internal/cli/term"
 	"github.com/weirmail/weir/cmd/internal/control/api"
 	"github.com/weirmail/weir/config"
+	"github.com/weirmail/weir/filter/verdict"
 )
 
 // output remembers that a stream did not take everything, so that no command
@@ -209,7 +210,10 @@ func reasonText(r api.Reason) string {
 			b.WriteString(" at " + r.Place)
 		}
 	}
-	if r.Source != "" {
+	switch id, contained := strings.CutPrefix(r.Source, verdict.SourceContain); {
+	case contained:
+		fmt.Fprintf(&b, ", contained as %s (%s)", r.Entry, id)
+	case r.Source != "":
 		fmt.Fprintf(&b, ", listed as %s in %s", r.Entry, r.Source)
 		if r.Line > 0 {
 			fmt.Fprintf(&b, " line %d", r.Line)

@@ -338,6 +338,11 @@ func overFeeds[I any](s *Server, f func(ctx context.Context, c *call, st *Stores
 	return keeping(s, "feeds", func(st *Stores) bool { return st.Feeds != nil }, f)
 }
 
+// overContained is desk for containments.
+func overContained[I any](s *Server, f func(ctx context.Context, c *call, st *Stores, in *I) (any, error)) handler {
+	return keeping(s, "containments", func(st *Stores) bool { return st.Contained != nil }, f)
+}
+
 // keeping is over for what a daemon need not keep.
 func keeping[I any](s *Server, what string, there func(*Stores) bool, f func(ctx context.Context, c *call, st *Stores, in *I) (any, error)) handler {
 	return over(s, func(ctx context.Context, c *call, st *Stores, in *I) (any, error) {
@@ -373,6 +378,11 @@ func (s *Server) handle() map[string]handler {
 		api.OpVerify:      over(s, s.verify),
 		api.OpBackup:      over(s, s.backup),
 		api.OpDocument:    on(func(context.Context, *call, *api.None) (any, error) { return api.Document(document), nil }),
+
+		api.OpContain:       overContained(s, s.contain),
+		api.OpContained:     overContained(s, s.containments),
+		api.OpContainLift:   overContained(s, s.liftContainment),
+		api.OpContainExport: overContained(s, s.exportContained),
 
 		api.OpIncidentOpen:       desk(s, s.openIncident),
 		api.OpIncidents:          desk(s, s.incidents),

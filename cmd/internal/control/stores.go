@@ -15,7 +15,7 @@ import (
 )
 
 // Stores is what the daemon keeps, while it is open. All fields but Deliveries,
-// Incidents and Feeds are required.
+// Incidents, Feeds and Contained are required.
 type Stores struct {
 	Quarantine Quarantine
 	Ledger     Ledger
@@ -27,6 +27,7 @@ type Stores struct {
 	Deliveries Deliveries // nil: entries are shown without
 	Incidents  Incidents  // nil: there are none, and no work in mailboxes
 	Feeds      Feeds      // nil: there are none
+	Contained  Contained  // nil: nobody can be contained
 }
 
 // Quarantine holds messages; *quarantine.Quarantine is one.

@@ -27,6 +27,7 @@ const (
 	Nothing      Code = "nothing"
 	LeaseLost    Code = "lease-lost"
 	TooLarge     Code = "too-large"
+	Refused      Code = "refused"
 )
 
 // Exit codes of the command line (see package cli).
@@ -64,6 +65,7 @@ func Codes() []CodeInfo {
 		{Nothing, 404, exitNotFound, "There is nothing of the kind to be done."},
 		{LeaseLost, 409, exitRefused, "The lease has run out or is not the caller's: stop working on the job."},
 		{TooLarge, 413, exitRefused, "The message is larger than the daemon takes."},
+		{Refused, 409, exitRefused, "What was asked for is not done, for its own sake: the error says why."},
 		{UnknownRoute, 404, exitFailed, "There is no such operation; daemon and caller may be of different versions."},
 	}
 }

@@ -34,6 +34,11 @@ const (
 	OpFeedRefresh = "feed-refresh"
 	OpFeedApprove = "feed-approve"
 
+	OpContain       = "contain"
+	OpContained     = "contain-list"
+	OpContainLift   = "contain-lift"
+	OpContainExport = "contain-export"
+
 	OpItems      = "quarantine-list"
 	OpItem       = "quarantine-get"
 	OpPreview    = "quarantine-preview"
@@ -74,7 +79,7 @@ const Version = "/v1"
 
 // Operations lists all of them, in the order of the document.
 func Operations() []Operation {
-	return slices.Concat(daemonOperations(), incidentOperations(), jobOperations())
+	return slices.Concat(daemonOperations(), containOperations(), incidentOperations(), jobOperations())
 }
 
 func daemonOperations() []Operation {
@@ -124,6 +129,19 @@ func daemonOperations() []Operation {
 			Summary: "Everything that the daemon must not lose, as a tar archive; the ledger records that somebody took it. A connection that breaks off before its end says that it failed"},
 		{Name: OpDocument, Method: "GET", Path: "/openapi.json", Role: Viewer, Input: None{}, Output: Document{},
 			Summary: "This document"},
+	}
+}
+
+func containOperations() []Operation {
+	return []Operation{
+		{Name: OpContain, Method: "POST", Path: "/containments", Role: Operator, Input: Contain{}, Output: Contained{}, Codes: []Code{Unavailable, Refused, NoSpace},
+			Summary: "Stop what a user or a client of ours sends, for a time; it holds for the next message"},
+		{Name: OpContained, Method: "GET", Path: "/containments", Role: Viewer, Input: None{}, Output: Containments{}, Codes: []Code{Unavailable},
+			Summary: "Who is contained"},
+		{Name: OpContainLift, Method: "POST", Path: "/containments/{name}/lift", Role: Operator, Input: ContainLift{}, Output: Containment{}, Codes: []Code{Unavailable, NotFound, Ambiguous, NoSpace},
+			Summary: "End a containment before its time"},
+		{Name: OpContainExport, Method: "GET", Path: "/containments/export", Role: Viewer, Input: ContainExport{}, Stream: "text/plain", Codes: []Code{Unavailable, Refused},
+			Summary: "Who is contained, in a form for firewalls, proxies and MTAs"},
 	}
 }
 

@@ -22,6 +22,7 @@ type Status struct {
 	Milter     MilterStatus     `json:"milter"`
 	Lists      ListsStatus      `json:"lists"`
 	Feeds      FeedsStatus      `json:"feeds"`
+	Contained  ContainedStatus  `json:"contained"`
 	Quarantine QuarantineStatus `json:"quarantine"`
 	Journal    JournalStatus    `json:"journal"`
 	Deliveries DeliveryStatus   `json:"deliveries"`
@@ -52,6 +53,13 @@ type FeedsStatus struct {
 	Feeds   int `json:"feeds"`
 	Entries int `json:"entries" doc:"in force, of all of them"`
 	Failing int `json:"failing" doc:"feeds that could not be refreshed, or wait for a person"`
+}
+
+// ContainedStatus sums up the containments in force.
+type ContainedStatus struct {
+	Users   int       `json:"users"`
+	Clients int       `json:"clients" doc:"addresses and ranges"`
+	Next    time.Time `json:"next,omitzero" doc:"when the next of them ends"`
 }
 
 // QuarantineStatus says what room held messages take.
