@@ -436,7 +436,7 @@ func TestListsAreShownAndTried(t *testing.T) {
 func TestPolicyConfigAndDocumentAreGiven(t *testing.T) {
 	h, c := open(t)
 	p, err := c.Policy(t.Context())
-	if err != nil || p.Name != "default.toml" || len(p.Rules) < 5 || p.Rules[1].Action != "reject" || !strings.HasPrefix(p.Rules[1].Reply, "550 5.7.1 ") || p.Rules[1].Line == 0 {
+	if err != nil || p.Name != "default.toml" || len(p.Rules) < 5 || p.Rules[0].Action != "reject" || !strings.HasPrefix(p.Rules[0].Reply, "550 5.7.1 ") || p.Rules[0].Line == 0 {
 		t.Errorf("%+v %v", p, err)
 	}
 	if cfg, err := c.Config(t.Context()); err != nil || !strings.Contains(cfg.Text, "enforce") {

@@ -27,6 +27,7 @@ import (
 	"github.com/weirmail/weir/filter/milter"
 	"github.com/weirmail/weir/filter/policy"
 	"github.com/weirmail/weir/intel"
+	"github.com/weirmail/weir/intel/contain"
 	"github.com/weirmail/weir/intel/disk"
 	"github.com/weirmail/weir/intel/ident"
 	"github.com/weirmail/weir/intel/journal"
@@ -57,6 +58,7 @@ type House struct {
 	Quarantine *quarantine.Quarantine
 	Filter     *filter.Filter
 	Desk       *incident.Desk
+	Contained  *contain.Book
 
 	t        testing.TB
 	matcher  *match.Matcher
@@ -114,8 +116,9 @@ func (h *House) open() {
 	h.must(err)
 	cases, err := incident.NewView(views)
 	h.must(err)
+	containing := contain.NewView(views)
 	h.Ledger, err = ledger.Open(ledger.Options{FS: fsys, Dir: h.path("ledger"), Index: views, Node: h.Identity.Node(), Key: h.Identity.Key("ledger"),
-		NewID: h.Identity.NewID, Views: []ledger.View{view, cases}})
+		NewID: h.Identity.NewID, Views: []ledger.View{view, cases, containing}})
 	h.must(err)
 	h.t.Cleanup(func() { _ = h.Ledger.Close() })
 
@@ -132,6 +135,10 @@ func (h *House) open() {
 	h.must(err)
 	h.t.Cleanup(h.Store.Close)
 
+	h.Contained, err = contain.Open(contain.Options{Ledger: h.Ledger, View: containing, Identity: h.Identity, Site: contain.Site{
+		LocalDomains: site().LocalDomains, IsLocal: func(domain string) bool { s := site(); return s.IsLocal(domain) }, Internal: site().InternalNetworks,
+	}})
+	h.must(err)
 	h.build(view)
 	h.Desk, err = incident.New(incident.Options{
 		Ledger: h.Ledger, View: cases, Journal: h.Journal, Tracker: tracker{}, Items: h.Quarantine, Identity: h.Identity,
@@ -164,13 +171,18 @@ func (tracker) Of(_ context.Context, e *journal.Entry) (all []delivery.Delivery,
 // Await implements incident.Tracker: there are no news.
 func (tracker) Await(*journal.Entry, func()) (stop func()) { return func() {} }
 
+// site is whose mail the house handles.
+func site() filter.Site {
+	return filter.Site{LocalDomains: []string{"example.org"}, InternalNetworks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}
+}
+
 func (h *House) build(view *quarantine.View) {
 	blobs, err := blob.OpenFolder(blob.Options{FS: disk.System{}, Dir: h.path("blobs")})
 	h.must(err)
 	h.t.Cleanup(func() { _ = blobs.Close() })
 	rules, err := policy.Parse(policy.DefaultName, policy.Default(), policy.Options{})
 	h.must(err)
-	h.Judge, err = filter.NewJudge(h.matcher, filter.Rules{Policy: rules, Site: filter.Site{LocalDomains: []string{"example.org"}}}, nil)
+	h.Judge, err = filter.NewJudge(h.matcher, filter.Rules{Policy: rules, Site: site(), Contained: h.Contained}, nil)
 	h.must(err)
 	parser, err := message.NewParser(message.Limits{})
 	h.must(err)
@@ -184,7 +196,7 @@ func (h *House) build(view *quarantine.View) {
 	h.Quarantine, err = quarantine.New(quarantine.Options{
 		Ledger: h.Ledger, View: view, Blobs: blobs, Judge: h.Judge, Journal: h.Journal, Identity: h.Identity,
 		Scratch:  func() quarantine.ScratchSpace { return room.Spool() },
-		Settings: quarantine.Settings{Parser: parser, HoldTime: time.Minute, Senders: quarantine.Senders{Inbound: sender}},
+		Settings: quarantine.Settings{Parser: parser, HoldTime: time.Minute, Senders: quarantine.Senders{Inbound: sender, Outbound: sender}},
 	})
 	h.must(err)
 	h.Filter, err = filter.New(filter.Options{
@@ -254,7 +266,7 @@ func (h *House) stores() *control.Stores {
 	if h.closed {
 		return nil
 	}
-	return &control.Stores{Quarantine: h.Quarantine, Ledger: h.Ledger, Journal: h.Journal, Lists: h.Store, Matcher: h.matcher, Judge: h.Judge, Identity: h.Identity, Incidents: h.Desk, Deliveries: tracker{}}
+	return &control.Stores{Quarantine: h.Quarantine, Ledger: h.Ledger, Journal: h.Journal, Lists: h.Store, Matcher: h.matcher, Judge: h.Judge, Identity: h.Identity, Incidents: h.Desk, Deliveries: tracker{}, Contained: h.Contained}
 }
 
 // SetLimits makes other limits hold; those that are zero are the server's own, but
@@ -315,10 +327,16 @@ func (h *House) Reload() {
 // of it: the action, and the reference under which item and journal know it.
 func (h *House) Receive(content, from string, to ...string) (action, ref string) {
 	h.t.Helper()
+	return h.ReceiveFrom("198.51.100.7", "", content, from, to...)
+}
+
+// ReceiveFrom is Receive from a client with this address and login; empty: none.
+func (h *House) ReceiveFrom(client, login, content, from string, to ...string) (action, ref string) {
+	h.t.Helper()
 	env := &message.Envelope{
-		QueueID: fmt.Sprintf("4XyzQ%05d", h.received.Add(1)), Helo: "mail.sender.example", Time: time.Now(),
+		QueueID: fmt.Sprintf("4XyzQ%05d", h.received.Add(1)), Helo: "mail.sender.example", Time: time.Now(), AuthUser: login,
 		From:   message.Path{Raw: "<" + from + ">"},
-		Client: message.Client{Addr: netip.MustParseAddr("198.51.100.7"), Name: "mail.sender.example"},
+		Client: message.Client{Addr: netip.MustParseAddr(client), Name: "mail.sender.example"},
 	}
 	for _, r := range to {
 		env.To = append(env.To, message.Path{Raw: "<" + r + ">"})
