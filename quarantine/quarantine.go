@@ -126,9 +126,14 @@ type BlockedError struct {
 func (e *BlockedError) Error() string {
 	s := "today's rules would hold it again: rule " + e.Rule
 	for _, r := range e.Reasons {
-		if r.Value != "" {
-			return fmt.Sprintf("%s, %s at %s (%s:%d)", s, r.Value, r.Place, r.Source, r.Line)
+		if r.Value == "" {
+			continue
 		}
+		source := r.Source
+		if r.Line > 0 {
+			source += fmt.Sprintf(":%d", r.Line)
+		}
+		return fmt.Sprintf("%s, %s at %s (%s)", s, r.Value, r.Place, source)
 	}
 	return s
 }

@@ -33,7 +33,7 @@ func loginsOf(d *directory.Directory) logins {
 
 // cover finds what is a user's by a login or an address. Where the directory does
 // not know the user, a login without a domain and the addresses in the local
-// domains with that local part are one.
+// domains with that local part are one, where there are few domains.
 func (s *Site) cover(value string, known logins) *cover {
 	c := &cover{}
 	if v, err := intel.Address(value); err == nil && strings.Contains(value, "@") {
@@ -55,7 +55,7 @@ func (c *cover) address(s *Site, v intel.Value, known logins) {
 	}
 	plain := s.base(v.String())
 	c.addresses = add(add(c.addresses, v.String()), plain)
-	if local := plain[:strings.LastIndexByte(plain, '@')]; known[local] == nil {
+	if local := plain[:strings.LastIndexByte(plain, '@')]; known[local] == nil && len(s.LocalDomains) <= maxDomains {
 		c.logins = add(c.logins, local)
 	}
 }
@@ -65,6 +65,9 @@ func (c *cover) login(s *Site, login string, known logins) {
 	if people := known[login]; len(people) > 0 {
 		c.people(s, people, known)
 		return
+	}
+	if len(s.LocalDomains) > maxDomains {
+		return // a provider's: the others of that name are somebody else's users
 	}
 	for _, domain := range s.LocalDomains {
 		v, err := intel.Address(login + "@" + strings.TrimPrefix(domain, "."))

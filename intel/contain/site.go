@@ -28,6 +28,7 @@ type Site struct {
 // Bounds on what is contained.
 const (
 	maxValue    = 200 // bytes; an entity's name has to hold it
+	maxDomains  = 16  // in which a login that nobody knows is taken for an address as well
 	leastBits4  = 16  // of a range; what is wider is a wall and no containment
 	leastBits6  = 48
 	postmaster  = "postmaster" // has to be reachable and to answer, RFC 5321 section 4.5.1

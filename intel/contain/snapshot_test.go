@@ -1,6 +1,7 @@
 package contain
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -109,6 +110,24 @@ func TestALoginAnAddressAndItsAliasesAreOnePerson(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestAProvidersUsersOfOneNameAreNotOne(t *testing.T) {
+	h := newHouse(t, "")
+	site := siteWith(t, "")
+	for i := range maxDomains {
+		site.LocalDomains = append(site.LocalDomains, fmt.Sprintf("customer%d.example", i))
+	}
+	if err := h.SetSite(site); err != nil {
+		t.Fatal(err)
+	}
+	h.contain(User, "alice")
+	h.contain(User, "bob@example.org")
+	for text, want := range map[string]int{"alice": 1, "alice@example.org": 0, "bob@example.org": 1, "bob": 0} {
+		if got := h.under(text); len(got) != want {
+			t.Errorf("%s: %q", text, got)
+		}
 	}
 }
 

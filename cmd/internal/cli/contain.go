@@ -70,8 +70,8 @@ func (a *app) containCommand(kind string, c *cobra.Command) *cobra.Command {
 		return a.containOne(c.Context(), in)
 	}
 	f := c.Flags()
-	f.StringVar(&in.Scope, "scope", "all", "whose copies: `external`, internal or all")
-	f.StringVar(&in.Action, "action", "hold", "what becomes of them: `hold` or reject")
+	f.StringVar(&in.Scope, "scope", "all", "`whose` copies: external, internal or all")
+	f.StringVar(&in.Action, "action", "hold", "`what` becomes of them: hold or reject")
 	f.StringVar(&until, "until", "7d", "how `long` it lasts: 12h, or a time such as 2026-12-31")
 	f.StringVar(&in.Reason, "reason", "", "why, for the ledger and for who looks at what was held")
 	f.BoolVar(&in.Replace, "replace", false, "change what is in force for the same user or client")

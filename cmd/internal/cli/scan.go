@@ -65,7 +65,8 @@ func (a *app) scan() *cobra.Command {
 		Short: "Judge a message in a file as the daemon would, without one",
 		Long: `Judge a message in a file (- is standard input) as the daemon would, with the lists
 and the policy of the configuration, and print what was found and the verdict. No
-daemon is needed, and nothing is kept. Without any configuration the policy is the
+daemon is needed, and nothing is kept; of feeds and containments (weir contain), which
+are the daemon's, it knows nothing. Without any configuration the policy is the
 one that Weir comes with, and no lists are known but those of --lists.
 
 A file whose lines end in LF alone, and a mailbox's From line, are read as meant.

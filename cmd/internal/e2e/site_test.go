@@ -71,6 +71,7 @@ type options struct {
 	sieve     map[string]string
 	users     []string // who has a mailbox; empty: users()
 	dovecot   string   // further dovecot.conf
+	sasl      bool     // Postfix takes the logins of the mailboxes
 	sendmail  bool
 	dkim      string // a domain that outbound releases are signed for
 	noStart   bool
@@ -192,6 +193,9 @@ func (s *site) startPostfix(o *options) {
 			{Name: "weir-outbound", Unix: true, Main: map[string]string{"receive_override_options": "no_header_body_checks"}},
 		},
 		Main: map[string]string{"milter_default_action": "tempfail", "enable_original_recipient": "yes", "enable_long_queue_ids": "yes", "smtputf8_enable": "yes", "message_size_limit": "104857600"},
+	}
+	if o.sasl {
+		p.SASL = s.boxes.Auth()
 	}
 	if s.dkim != nil {
 		p.Listeners[1].Milters = []string{s.dkim.Milter()}
