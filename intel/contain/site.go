@@ -85,6 +85,9 @@ func (s *Site) user(text string) (string, error) {
 		if isService(login) {
 			return "", refuse("contain the person behind it", "%s is not contained: mail about mail comes from it", text)
 		}
+		if all := s.namesakes(login); len(all) > 1 {
+			return "", refuse("name one by address", "%s is more than one person: %s", login, strings.Join(all, ", "))
+		}
 		return login, nil
 	}
 	v, err := intel.Address(text)
@@ -101,6 +104,25 @@ func (s *Site) user(text string) (string, error) {
 		return "", refuse("contain the person behind it", "%s is not contained: mail about mail comes from it", v)
 	}
 	return v.String(), nil
+}
+
+// namesakes gives the addresses of those whom the directory knows by a local part
+// and who could all have it as their login.
+func (s *Site) namesakes(login string) (all []string) {
+	if len(s.LocalDomains) > maxDomains || loginsOf(s.Directory)[login] != nil {
+		return nil
+	}
+	var seen []*directory.Person
+	for _, domain := range s.LocalDomains {
+		v, err := intel.Address(login + "@" + strings.TrimPrefix(domain, "."))
+		if err != nil {
+			continue
+		}
+		if p := s.person(v); p != nil && p.Mailbox == "" && !slices.Contains(seen, p) {
+			seen, all = append(seen, p), append(all, v.String())
+		}
+	}
+	return all
 }
 
 func isService(local string) bool { return local == postmaster || local == daemonLocal }
