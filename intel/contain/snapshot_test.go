@@ -77,6 +77,12 @@ func TestALoginAnAddressAndItsAliasesAreOnePerson(t *testing.T) {
 			[]string{"bob", "carla@example.org"},
 		},
 		{
+			"a login like addresses of those who have another", "address;mailbox\ncarla@example.org;csmith\ncarla@a.sub.example;cjones\n", "carla",
+			[]string{"carla"},
+			[]string{"carla@b.sub.example"},
+			[]string{"csmith", "cjones", "carla@example.org", "carla@a.sub.example"},
+		},
+		{
 			"a domain that the directory has as a whole", people, "eve@sub.example",
 			[]string{"eve"}, []string{"eve@sub.example"}, []string{"mallory@sub.example"},
 		},
