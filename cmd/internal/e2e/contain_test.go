@@ -121,6 +121,17 @@ func TestAContainedUserReachesNobodyElsewhereHoweverTheySend(t *testing.T) {
 	if len(listed.Containments) != 2 || listed.Containments[0].Value != "alice" {
 		t.Fatalf("%+v", listed)
 	}
+	// What Postfix reads it finds.
+	for _, ask := range []struct{ format, table, key, want string }{
+		{"postfix-client", "cidr", "10.1.2.3", "REJECT Sending from this host is suspended\n"},
+		{"postfix-login", "texthash", "alice", "REJECT Sending from this account is suspended\n"},
+		{"postfix-sender", "texthash", "a.lee@lab.test", "REJECT Sending from this account is suspended\n"},
+	} {
+		file := s.write(ask.format, string(s.weirCmd("contain", "export", "--format", ask.format)))
+		if got, err := s.postfix.Command(t.Context(), "postmap", "-q", ask.key, ask.table+":"+file); err != nil || got != ask.want {
+			t.Errorf("%s: %q %v", ask.format, got, err)
+		}
+	}
 	s.weirCmd("contain", "lift", listed.Containments[0].ID, "--reason", "password changed")
 	if r := s.loggedIn("alice@lab.test", from("lifted", "alice@lab.test")); !r.Accepted() {
 		t.Fatalf("%+v", r)
