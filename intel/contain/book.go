@@ -73,21 +73,17 @@ type Book struct {
 
 // Open loads what is in force. The ledger's views have caught up by then.
 func Open(o Options) (*Book, error) {
-	if o.Ledger == nil || o.View == nil || o.Identity == nil {
+	if o.Ledger == nil || o.View == nil || o.Identity == nil || o.Site.IsLocal == nil {
 		return nil, errors.New("contain: an option is missing")
 	}
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
 	}
-	b := &Book{o: o, most: MaxInForce}
-	if o.Site.IsLocal == nil {
-		return nil, errors.New("contain: the site does not say what is local")
-	}
-	b.site = o.Site
+	b := &Book{o: o, most: MaxInForce, site: o.Site}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	tell := func(entity string) {
-		if err := b.refresh(entity); err != nil {
+		if err := b.refresh(entity); err != nil && !errors.Is(err, ledger.ErrClosed) {
 			b.o.Logger.Error("a containment is not as the ledger has it", zap.String("entity", entity), zap.Error(err))
 		}
 	}

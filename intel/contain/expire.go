@@ -2,6 +2,7 @@ package contain
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -67,7 +68,7 @@ func (b *Book) register(reg prometheus.Registerer) error {
 		gauge := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "weir_containments", Help: "Containments in force, by kind.",
 			ConstLabels: prometheus.Labels{"kind": string(kind)}}, func() float64 { return float64(Count(b.List(), kind)) })
 		if err := reg.Register(gauge); err != nil {
-			return err
+			return fmt.Errorf("contain: %w", err)
 		}
 	}
 	return nil
