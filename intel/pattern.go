@@ -255,6 +255,8 @@ type Indicator struct {
 	Note        string    // for people here, never for a header
 	ID          string    // a case or ticket
 	Campaign    string    // what it belongs to
+	Confidence  int       // how sure the source is, 1 to 100; 0: it does not say
+	TLP         TLP       // how far it may be passed on; TLPNone: the source does not say
 	Until       time.Time // not in force from this moment on; zero: for ever
 	Action      Action    // what the author wants done; ActionNone leaves it to the policy
 	Roles       []Role    // in force only for these roles; empty: for all

@@ -26,6 +26,7 @@ type (
 		Entry       string `rule:"entry" doc:"the entry as the list has it"`
 		ID          string `rule:"id" doc:"the entry's id="`
 		Campaign    string `rule:"campaign" doc:"the entry's campaign="`
+		Confidence  int64  `rule:"confidence" doc:"how sure the list or feed is, 1 to 100; 0 where it does not say"`
 	}
 	containFact struct {
 		ID     string `rule:"id" doc:"of the containment, as weir contain list shows it"`
@@ -300,6 +301,7 @@ func (f *facts) hits(d intel.Disposition) []hitFact {
 			Value: h.Text, Role: string(h.Observable.Role), Place: h.Observable.Place,
 			Disposition: d.String(), Action: h.Indicator.Action.String(), Source: h.Indicator.Source,
 			Entry: h.Indicator.Pattern.String(), ID: h.Indicator.ID, Campaign: h.Indicator.Campaign,
+			Confidence: int64(h.Indicator.Confidence),
 		}
 		if v := h.Observable.Value; !v.IsZero() {
 			fact.Kind, fact.Value = v.Kind().String(), v.String()

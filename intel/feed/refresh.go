@@ -17,7 +17,7 @@ import (
 
 const (
 	// readersVersion changes when readers give something else of the same document.
-	readersVersion = "1"
+	readersVersion = "2"
 	// few is how many entries a feed may have before and after without a bound on how
 	// their number changes.
 	few = 1000

@@ -41,6 +41,8 @@
 //	dir=DIRECTION  only for inbound, outbound or internal mail
 //	id=TEXT        a case or ticket
 //	campaign=TEXT  what it belongs to
+//	confidence=N   how sure its author is, 1 to 100
+//	tlp=MARKING    how far it may be passed on: clear, green, amber, amber+strict, red
 //	note=TEXT      for people here; never goes into a message
 //
 // # How much

@@ -3,6 +3,7 @@ package list
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -18,7 +19,7 @@ const (
 
 // optionNames lists the options in the order in which Format writes them.
 func optionNames() []string {
-	return []string{"in", "action", "until", "dir", "id", "campaign", "note"}
+	return []string{"in", "action", "until", "dir", "id", "campaign", "confidence", "tlp", "note"}
 }
 
 // optionReader reads the options of one line into an indicator.
@@ -57,6 +58,10 @@ func (r *optionReader) read() {
 			r.ind.ID = r.text(o, maxID)
 		case "campaign":
 			r.ind.Campaign = r.text(o, maxCampaign)
+		case "confidence":
+			r.confidence(o.value)
+		case "tlp":
+			r.tlp(o.value)
 		case "note":
 			r.ind.Note = r.text(o, maxNote)
 		default:
@@ -161,6 +166,26 @@ func (r *optionReader) direction(value token) {
 		r.fault(value, "is no direction", didYouMean(value.text, []string{"inbound", "outbound", "internal"}, "directions are "))
 	}
 	r.ind.Direction = d
+}
+
+func (r *optionReader) confidence(value token) {
+	n, err := strconv.ParseUint(value.text, 10, 8)
+	if err != nil || n < 1 || n > 100 {
+		r.fault(value, "is no confidence", "write a number from 1, hardly sure, to 100, or leave the option out")
+	}
+	r.ind.Confidence = int(n)
+}
+
+func (r *optionReader) tlp(value token) {
+	var names []string
+	for _, t := range intel.TLPs() {
+		names = append(names, t.String())
+	}
+	marking, ok := intel.ParseTLP(value.text)
+	if !ok {
+		r.fault(value, "is no marking of TLP 2.0", didYouMean(value.text, names, "markings are "))
+	}
+	r.ind.TLP = marking
 }
 
 func (r *optionReader) text(o option, most int) string {

@@ -89,7 +89,7 @@ func TestOptionsAreRead(t *testing.T) {
 		"\tevil.example\t in=URL,header-from,url action=reject  until=2026-12-31 dir=inbound id=T-118 campaign=\"late fish\" note=\"seen in \\\"case\\\" 118 \\\\ # no comment\" # a comment\r\n"+
 		"\r\n"+
 		"  # another comment\r\n"+
-		"good.example until=2026-12-31T18:00:00+01:00 note=plain#text", block)
+		"good.example until=2026-12-31T18:00:00+01:00 note=plain#text confidence=80 tlp=AMBER+STRICT", block)
 	if len(problems) > 0 || len(entries) != 2 {
 		t.Fatalf("%v", problems)
 	}
@@ -101,7 +101,7 @@ func TestOptionsAreRead(t *testing.T) {
 	if e.Line != 2 || e.Column != 2 || e.Text != "evil.example" || e.Source != "list:block/local.txt" || e.Disposition != intel.Block {
 		t.Errorf("got %+v", e)
 	}
-	if e := entries[1]; e.Line != 5 || !e.Until.Equal(time.Date(2026, 12, 31, 17, 0, 0, 0, time.UTC)) || e.Note != "plain#text" {
+	if e := entries[1]; e.Line != 5 || !e.Until.Equal(time.Date(2026, 12, 31, 17, 0, 0, 0, time.UTC)) || e.Note != "plain#text" || e.Confidence != 80 || e.TLP != intel.TLPAmberStrict {
 		t.Errorf("got %+v", e)
 	}
 }
@@ -170,7 +170,12 @@ func TestProblemsNameLineColumnValueAndCure(t *testing.T) {
 		{"evil.example // why", `1:14: "//" is no option; a comment begins with #`},
 		{"evil.example in = url", `1:14: "in" is no option; one entry a line; options are name=value without spaces around the =`},
 		{"evil.example untl=2026-01-01", `1:14: "untl" is no option; did you mean until=?`},
-		{"evil.example colour=red", `1:14: "colour" is no option; options are in, action, until, dir, id, campaign, note`},
+		{"evil.example confidence=0", `1:25: "0" is no confidence; write a number from 1, hardly sure, to 100, or leave the option out`},
+		{"evil.example confidence=101", `1:25: "101" is no confidence; write a number from 1, hardly sure, to 100, or leave the option out`},
+		{"evil.example confidence=+5", `1:25: "+5" is no confidence; write a number from 1, hardly sure, to 100, or leave the option out`},
+		{"evil.example tlp=ambr", `1:18: "ambr" is no marking of TLP 2.0; did you mean amber?`},
+		{"evil.example tlp=x", `1:18: "x" is no marking of TLP 2.0; markings are clear, green, amber, amber+strict, red`},
+		{"evil.example colour=red", `1:14: "colour" is no option; options are in, action, until, dir, id, campaign, confidence, tlp, note`},
 		{"evil.example =red", `1:14: is no option;`},
 		{"evil.example id=", `1:14: "id" has no value`},
 		{"evil.example id=a id=b", `1:19: "id" stands there twice`},

@@ -99,7 +99,7 @@ func FuzzDamagedValuesAreErrors(f *testing.F) {
 	p, _ := intel.Below("evil.example")
 	ind := &intel.Indicator{
 		Pattern: p, Disposition: intel.Block, Until: time.Unix(1e9, 0), Action: intel.ActionHold, Direction: intel.Inbound,
-		Roles: []intel.Role{intel.RoleURL}, ID: "id", Campaign: "c", Note: "n",
+		Roles: []intel.Role{intel.RoleURL}, ID: "id", Campaign: "c", Note: "n", Confidence: 80, TLP: intel.TLPAmber,
 	}
 	attributes := appendAttributes(nil, ind)
 	f.Add(attributes)

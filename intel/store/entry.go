@@ -70,6 +70,12 @@ const (
 	hasScheme
 )
 
+// Bits of the byte of the disposition, which needs two of its own.
+const (
+	hasConfidence = 1 << (7 - iota)
+	hasTLP
+)
+
 // appendAttributes appends what ind says besides its pattern, its source and its
 // line. Equal attributes give equal bytes.
 func appendAttributes(dst []byte, ind *intel.Indicator) []byte {
@@ -96,6 +102,14 @@ func appendAttributes(dst []byte, ind *intel.Indicator) []byte {
 			dst = appendBytes(dst, string(role))
 		}
 	}
+	if ind.Confidence != 0 {
+		dst[start+1] |= hasConfidence
+		dst = append(dst, byte(ind.Confidence))
+	}
+	if ind.TLP != intel.TLPNone {
+		dst[start+1] |= hasTLP
+		dst = append(dst, byte(ind.TLP))
+	}
 	if flag(hasID, ind.ID != "") {
 		dst = appendBytes(dst, ind.ID)
 	}
@@ -118,7 +132,8 @@ func appendAttributes(dst []byte, ind *intel.Indicator) []byte {
 func indicator(patternKey, attributes []byte) (*intel.Indicator, error) {
 	d := decoder{rest: attributes}
 	flags := d.byte()
-	ind := &intel.Indicator{Disposition: intel.Disposition(d.byte())}
+	disposition := d.byte()
+	ind := &intel.Indicator{Disposition: intel.Disposition(disposition &^ (hasConfidence | hasTLP))}
 	if flags&hasUntil != 0 {
 		ind.Until = time.Unix(d.varint(), 0).UTC()
 	}
@@ -132,6 +147,12 @@ func indicator(patternKey, attributes []byte) (*intel.Indicator, error) {
 		for n := d.uvarint(); n > 0 && !d.failed; n-- {
 			ind.Roles = append(ind.Roles, intel.Role(d.string()))
 		}
+	}
+	if disposition&hasConfidence != 0 {
+		ind.Confidence = int(d.byte())
+	}
+	if disposition&hasTLP != 0 {
+		ind.TLP = intel.TLP(d.byte())
 	}
 	if flags&hasID != 0 {
 		ind.ID = d.string()

@@ -19,6 +19,7 @@ const (
 	NeedSendmail Need = "sendmail"
 	NeedOpenDKIM Need = "opendkim"
 	NeedRspamd   Need = "rspamd"
+	NeedBIND     Need = "bind" // its tools alone: no server runs
 )
 
 // Package is a Debian package, and a file that is there when it is installed.
@@ -43,6 +44,8 @@ func Packages(n Need) []Package {
 		return []Package{{"m4", "/usr/bin/m4"}}
 	case NeedOpenDKIM:
 		return []Package{{"opendkim", "/usr/sbin/opendkim"}}
+	case NeedBIND:
+		return []Package{{"bind9-utils", "/usr/bin/named-checkzone"}}
 	case NeedRspamd:
 		return []Package{{"rspamd", "/usr/bin/rspamd"}}
 	}

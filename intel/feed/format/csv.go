@@ -67,7 +67,6 @@ func (p *csvPlan) columns(header []string) (c csvColumns, missing string) {
 	for _, name := range names.Note {
 		c.note = append(c.note, find(name, false))
 	}
-	c.note = append(c.note, c.tags)
 	return c, missing
 }
 
@@ -171,13 +170,23 @@ func (r *run) record(p *csvPlan, c csvColumns, record []string, at Place, text s
 		r.pass(Offline, "", at, e.text)
 		return nil
 	}
-	for tag := range strings.SplitSeq(field(c.tags), ",") {
-		e.tlp = stricter(e.tlp, tlpOfTag(tag))
-	}
 	var notes []string
 	for _, i := range c.note {
 		if text := field(i); text != "" && text != "None" {
 			notes = append(notes, text)
+		}
+	}
+	if tags := field(c.tags); tags != "" && tags != "None" {
+		var others []string
+		for tag := range strings.SplitSeq(tags, ",") {
+			if tlp := tlpOfTag(tag); tlp != intel.TLPNone {
+				e.tlp = max(e.tlp, tlp)
+				continue
+			}
+			others = append(others, tag)
+		}
+		if len(others) > 0 {
+			notes = append(notes, strings.Join(others, ","))
 		}
 	}
 	e.note = strings.Join(notes, ", ")

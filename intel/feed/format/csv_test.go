@@ -21,7 +21,7 @@ func TestURLhausIsReadByTheNamesInItsLastComment(t *testing.T) {
 	if first.ID != "1001" || first.Note != "malware_download, 32-bit,elf,Mozi" || first.Line != 7 || !first.Until.Equal(time.Date(2026, 12, 20, 11, 40, 7, 0, time.UTC)) {
 		t.Errorf("the first is %+v", first)
 	}
-	if second := all[1]; format.TLP(second.Note) != "TLP:AMBER" || second.Note != "TLP:AMBER malware_download, tlp:amber,doc" {
+	if second := all[1]; second.TLP != intel.TLPAmber || second.Note != "malware_download, doc" {
 		t.Errorf("the second is %+v", second)
 	}
 	all, report, err = read(t, format.Options{Format: format.URLhaus, Open: testdata("urlhaus.csv"), Offline: true})

@@ -34,7 +34,8 @@
 // stix: a bundle of STIX 2.0 or 2.1, or an envelope of TAXII 2.1, whose "more" and
 // "next" are in the Report. Indicators that are valid, not revoked and not
 // called benign give what their pattern names. A pattern is comparisons by = or
-// IN (and ISSUBSET of addresses) of
+// IN (and ISSUBSET of addresses, LIKE 'https://evil.example/pay/%' of URLs, and
+// LIKE '%.evil.example' where evil.example itself is named beside it) of
 //
 //	file:hashes.MD5, .'SHA-1', .'SHA-256'
 //	url:value  domain-name:value  email-addr:value
@@ -43,10 +44,10 @@
 //
 // and what OR joins gives each. What AND joins gives nothing, because one part
 // says nothing alone; only digests that AND joins are those of one file, and
-// each of them tells it. Other operators (NOT, !=, <, LIKE, MATCHES, ISSUPERSET,
+// each of them tells it. Other operators (NOT, !=, <, other LIKE, MATCHES, ISSUPERSET,
 // EXISTS, FOLLOWEDBY, WITHIN, START, REPEATS), other paths and other languages
 // are counted as Unsupported, by name. The ID is the indicator's, the note its
-// name or description.
+// name or description, the campaign what follows the campaign: of a label.
 //
 // misp: an event, alone, in "response" or in a list. Attributes with to_ids, those
 // of objects included, that are not deleted: md5, sha1, sha256, also behind
@@ -76,7 +77,8 @@
 //
 // # TLP
 //
-// A marking under the Traffic Light Protocol (those of STIX by their well-known
-// identifiers, tags tlp:… elsewhere) is the beginning of the note: "TLP:AMBER
-// Malicious site". TLP reads it from there; whoever passes indicators on has to.
+// A marking under the Traffic Light Protocol stands in STIX as a reference to one of
+// the well-known definitions, or as a label, elsewhere as a tag tlp:…. Of several
+// the strictest counts, and one that nobody knows is as strict as they get.
+// Whoever passes indicators on has to obey it.
 package format

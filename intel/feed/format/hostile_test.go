@@ -163,7 +163,7 @@ func TestNotesAreShortAndLegible(t *testing.T) {
 	if len(ind.ID) > 128 || len(ind.Note) > 256 || strings.ContainsAny(ind.Note, "\x1b\n") || !strings.HasSuffix(ind.Note, "\u2026") {
 		t.Errorf("%q, %q", ind.ID, ind.Note)
 	}
-	if format.TLP(ind.Note) != "" {
+	if ind.TLP != intel.TLPNone {
 		t.Errorf("a name is taken for a marking: %q", ind.Note)
 	}
 }

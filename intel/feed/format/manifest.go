@@ -17,7 +17,7 @@ type ManifestEvent struct {
 	Timestamp time.Time // of its last change; zero if the manifest does not say
 	Info      string    // legible and shortened
 	Org       string    // who made it; the same
-	TLP       string    // the strictest of its tags, as TLP gives it
+	TLP       intel.TLP // the strictest of its tags
 }
 
 // Manifest gives the events of the manifest.json of a MISP feed, in its order. It

@@ -11,7 +11,7 @@ import (
 type mispEvent struct {
 	uuid string
 	info string
-	tlp  string
+	tlp  intel.TLP
 }
 
 // maxEvents is the number of events that one document may have. They are known
@@ -89,10 +89,10 @@ type mispTag struct {
 }
 
 // strictest gives the strictest marking among tags.
-func strictest(tags []mispTag) string {
-	tlp := ""
+func strictest(tags []mispTag) intel.TLP {
+	tlp := intel.TLPNone
 	for _, tag := range tags {
-		tlp = stricter(tlp, tlpOfTag(tag.Name))
+		tlp = max(tlp, tlpOfTag(tag.Name))
 	}
 	return tlp
 }
@@ -122,10 +122,10 @@ func readEvent(d *document) (ev mispEvent, err error) {
 			}
 			var tags []mispTag
 			if decode(raw, &tags) != nil {
-				ev.tlp = "TLP:RED" // what cannot be read may forbid
+				ev.tlp = intel.TLPRed // what cannot be read may forbid
 				return nil
 			}
-			ev.tlp = stricter(ev.tlp, strictest(tags))
+			ev.tlp = max(ev.tlp, strictest(tags))
 			return nil
 		}
 		return d.skip()
@@ -198,7 +198,7 @@ func (r *run) attribute(d *document, ev *mispEvent, deleted bool) error {
 		return nil
 	}
 	e := entry{
-		at: at, confidence: -1, tlp: stricter(ev.tlp, strictest(a.Tag)),
+		at: at, confidence: -1, tlp: max(ev.tlp, strictest(a.Tag)),
 		note: string(a.Comment), id: ev.uuid, campaign: ev.info,
 		seen: parseTime(string(a.LastSeen)),
 	}

@@ -20,10 +20,10 @@ func TestAnEventGivesItsAttributesForDetection(t *testing.T) {
 		"md5 44d88612fea8a8f36de82e1278abb02f", "sha256 275a021bbfb6489e54d471899f7db9d1663fc695ec2fe2a2c4538aabf651fd0f")
 	wantReport(t, report, "7 entries; passed over: 1 expired, 1 internal, 1 not to detect, 2 revoked, 2 unsupported (type filename 1, type regkey 1)")
 	first := all[0]
-	if first.ID != "5b8d9d56-0f4c-43bc-b789-02720a010000" || first.Campaign != "Invoices in November" || first.Note != "TLP:GREEN pay page" || !first.Until.Equal(time.Unix(1794960000, 0).Add(365*24*time.Hour)) {
+	if first.ID != "5b8d9d56-0f4c-43bc-b789-02720a010000" || first.Campaign != "Invoices in November" || first.Note != "pay page" || first.TLP != intel.TLPGreen || !first.Until.Equal(time.Unix(1794960000, 0).Add(365*24*time.Hour)) {
 		t.Errorf("the first is %+v", first)
 	}
-	if all[1].Note != "TLP:RED" {
+	if all[1].Note != "" || all[1].TLP != intel.TLPRed {
 		t.Errorf("the stricter marking of an attribute is lost: %q", all[1].Note)
 	}
 	if drop := all[4]; drop.Direction != intel.Outbound || !slices.Equal(drop.Roles, []intel.Role{intel.RoleRcpt}) {
@@ -71,7 +71,7 @@ func TestAManifestNamesItsEvents(t *testing.T) {
 		all = append(all, ev)
 	}
 	if want := []format.ManifestEvent{
-		{UUID: "5b8d9d56-0f4c-43bc-b789-02720a010000", Timestamp: time.Unix(1794960000, 0).UTC(), Info: "Invoices in November", Org: "Some CERT", TLP: "TLP:GREEN"},
+		{UUID: "5b8d9d56-0f4c-43bc-b789-02720a010000", Timestamp: time.Unix(1794960000, 0).UTC(), Info: "Invoices in November", Org: "Some CERT", TLP: intel.TLPGreen},
 		{UUID: "5b8d9d56-0f4c-43bc-b789-02720a010001", Timestamp: time.Unix(1794870000, 0).UTC(), Info: "Parcels", Org: "Some CERT"},
 	}; !slices.Equal(all, want) {
 		t.Errorf("got %+v", all)

@@ -3,6 +3,7 @@ package format
 import (
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/weirmail/weir/intel"
@@ -23,6 +24,7 @@ type patternValue struct {
 	kind     intel.Kind
 	text     string
 	isSubnet bool // an address range, by ISSUBSET
+	isBelow  bool // all names below a domain, by LIKE
 }
 
 // errPattern says that a text is no pattern of STIX.
@@ -40,7 +42,42 @@ func stixPattern(text string, maxDepth int) (values []patternValue, refused []re
 	if err != nil {
 		return nil, []refusal{*malformed(err.Error())}
 	}
-	return f.values, f.refuse
+	values, alone := families(f.values)
+	if alone > 0 {
+		f.refuse = append(f.refuse, refusal{Unsupported, "operator LIKE"})
+	}
+	return values, f.refuse
+}
+
+// families makes one of a domain and of all below it where a pattern names both.
+// Names below alone are no family that is known here: a domain with all below it
+// would say more than the pattern does. It counts them.
+func families(values []patternValue) (whole []patternValue, alone int) {
+	below := map[string]bool{} // whether the domain itself was named
+	for _, v := range values {
+		if v.isBelow {
+			below[strings.ToLower(v.text)] = false
+		}
+	}
+	if len(below) == 0 {
+		return values, 0
+	}
+	for _, v := range values {
+		name := strings.ToLower("." + v.text)
+		if _, ok := below[name]; ok && v.kind == intel.KindDomain {
+			below[name] = true
+			continue
+		}
+		whole = append(whole, v)
+	}
+	whole = slices.DeleteFunc(whole, func(v patternValue) bool {
+		if v.isBelow && !below[strings.ToLower(v.text)] {
+			alone++
+			return true
+		}
+		return false
+	})
+	return whole, alone
 }
 
 // tokenSort tells the tokens of a pattern apart.
@@ -369,6 +406,8 @@ func compare(path, operator string, values []string, strange bool) found {
 	case kind == 0:
 		return neither("path " + path)
 	case operator == "ISSUBSET" && isIP:
+	case operator == "LIKE" && !strange:
+		return like(kind, values[0])
 	case operator != "=" && operator != "==" && operator != "IN":
 		return neither("operator " + operator)
 	case strange:
@@ -379,6 +418,20 @@ func compare(path, operator string, values []string, strange bool) found {
 		f.values = append(f.values, patternValue{kind: kind, text: text, isSubnet: operator == "ISSUBSET"})
 	}
 	return f
+}
+
+// like gives what a comparison by LIKE names, where it is one of the families
+// that are known here: all names below a domain ('%.evil.example'), and all URLs
+// that begin alike ('https://evil.example/pay/%').
+func like(kind intel.Kind, text string) found {
+	const wildcards = "%_"
+	switch name, below := strings.CutPrefix(text, "%."); {
+	case kind == intel.KindDomain && below && !strings.ContainsAny(name, wildcards):
+		return found{values: []patternValue{{kind: kind, text: "." + name, isBelow: true}}}
+	case kind == intel.KindURL && strings.HasSuffix(text, "%") && !strings.ContainsAny(text[:len(text)-1], wildcards):
+		return found{values: []patternValue{{kind: kind, text: text[:len(text)-1] + "*"}}}
+	}
+	return neither("operator LIKE")
 }
 
 // kindOfPath gives what kind of value an object path names; 0 for what mail

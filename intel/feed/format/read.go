@@ -93,7 +93,7 @@ type entry struct {
 	until      time.Time
 	seen       time.Time // last, as far as the feed says
 	confidence int       // -1: the feed does not say
-	tlp        string
+	tlp        intel.TLP
 	note       string
 	id         string
 	campaign   string
@@ -138,7 +138,8 @@ func (r *run) givePattern(p intel.Pattern, e *entry) error {
 	ind := intel.Indicator{
 		Pattern: p, Disposition: r.opts.Disposition, Source: r.opts.Source, Line: e.at.Line,
 		Until: until, Roles: e.roles, Direction: e.direction,
-		Note: marked(e.tlp, e.note), ID: legible(e.id, maxID), Campaign: legible(e.campaign, maxCampaign),
+		Confidence: max(e.confidence, 0), TLP: e.tlp,
+		Note: legible(e.note, maxNote), ID: legible(e.id, maxID), Campaign: legible(e.campaign, maxCampaign),
 	}
 	if !r.yield(ind, nil) {
 		return errEnough

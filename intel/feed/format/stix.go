@@ -49,6 +49,11 @@ func (r *run) stix(d *document) error {
 	return err
 }
 
+// campaignLabel begins a label that names the campaign of an indicator: STIX keeps
+// campaigns in objects of their own, that relationships of any object behind it
+// lead to.
+const campaignLabel = "campaign:"
+
 // stixObject is what an object that may be an indicator says of itself.
 type stixObject struct {
 	Type           string   `json:"type"`
@@ -123,10 +128,13 @@ func (r *run) indicator(o *stixObject, at Place) error {
 		}
 	}
 	for _, ref := range o.Markings {
-		e.tlp = stricter(e.tlp, tlpOfRef(ref))
+		e.tlp = max(e.tlp, tlpOfRef(ref))
 	}
 	for _, label := range o.Labels {
-		e.tlp = stricter(e.tlp, tlpOfTag(label))
+		e.tlp = max(e.tlp, tlpOfTag(label))
+		if campaign, ok := strings.CutPrefix(label, campaignLabel); ok && e.campaign == "" {
+			e.campaign = campaign
+		}
 	}
 	values, refused := stixPattern(o.Pattern, r.opts.MaxDepth)
 	for _, why := range refused {

@@ -20,7 +20,7 @@ func TestABundleGivesWhatItsIndicatorsName(t *testing.T) {
 	wantPatterns(t, all, "url https://evil.example/pay", "domain evil.example",
 		"md5 44d88612fea8a8f36de82e1278abb02f", "sha256 275a021bbfb6489e54d471899f7db9d1663fc695ec2fe2a2c4538aabf651fd0f")
 	wantReport(t, report, "4 entries; passed over: 1 benign, 1 expired, 1 low confidence, 1 not yet valid, 1 revoked, 2 unsupported (path email-message:subject 1, pattern type yara 1)")
-	if ind := all[0]; ind.ID != "indicator--8a2f7f3e-0d6f-4d9b-9a53-0d5a3f9a0010" || ind.Note != "TLP:AMBER Pay page" || !ind.Until.IsZero() {
+	if ind := all[0]; ind.ID != "indicator--8a2f7f3e-0d6f-4d9b-9a53-0d5a3f9a0010" || ind.Note != "Pay page" || ind.TLP != intel.TLPAmber || !ind.Until.IsZero() {
 		t.Errorf("the first is %+v", ind)
 	}
 	if ind := all[2]; ind.Note != "Dropper" || !ind.Until.Equal(time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)) {
@@ -103,6 +103,12 @@ func TestAPatternGivesOnlyWhatTellsAlone(t *testing.T) {
 		{"[domain-name:value = 'a.example'] REPEATS 5 TIMES WITHIN 1800 SECONDS", "; unsupported (operator WITHIN 1)"},
 		{"[domain-name:value = 'a.example'] START t'2026-01-01T00:00:00Z' STOP t'2026-02-01T00:00:00Z' OR [domain-name:value = 'b.example']", "domain b.example; unsupported (operator START 1)"},
 		{"[domain-name:value LIKE '%.a.example']", "; unsupported (operator LIKE 1)"},
+		{"[domain-name:value LIKE '%.a.example' OR domain-name:value = 'A.example']", "domain .a.example"},
+		{"[domain-name:value = 'a.example' OR domain-name:value LIKE '%.A.example' OR domain-name:value = 'b.example' OR domain-name:value LIKE '%.c.example']", "domain .a.example, domain b.example; unsupported (operator LIKE 1)"},
+		{"[domain-name:value LIKE 'a%.example' OR domain-name:value LIKE '%' OR url:value LIKE 'https://a.example/_/%']", "; 3 unsupported (operator LIKE 3)"},
+		{"[domain-name:value = 'co.uk' OR domain-name:value LIKE '%.co.uk']", "; too wide (a public suffix with all below it 1)"},
+		{"[url:value LIKE 'https://a.example/pay/%']", "url https://a.example/pay/*"},
+		{"[url:value LIKE '%']", "; malformed (has to reach into the path, and not into the fragment: https:… 1)"},
 		{"[domain-name:value MATCHES'^.+$']", "; unsupported (operator MATCHES 1)"},
 		{"[domain-name:value != 'a.example']", "; unsupported (operator != 1)"},
 		{"[NOT domain-name:value = 'a.example']", "; unsupported (operator NOT 1)"},

@@ -32,7 +32,7 @@ func main() {
 	// An interrupt reaches apt-get too; when it has ended, what was changed for
 	// its time is undone before this program ends.
 	signal.Notify(make(chan os.Signal, 1), os.Interrupt, syscall.SIGTERM)
-	needs := []lab.Need{lab.NeedPostfix, lab.NeedDovecot, lab.NeedOpenDKIM, lab.NeedSendmail}
+	needs := []lab.Need{lab.NeedPostfix, lab.NeedDovecot, lab.NeedOpenDKIM, lab.NeedSendmail, lab.NeedBIND}
 	if *rspamd {
 		needs = append(needs, lab.NeedRspamd)
 	}
