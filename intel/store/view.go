@@ -17,7 +17,13 @@ type view struct {
 }
 
 // rooms are what a look-up needs for a moment.
-type rooms struct{ key, value, shard []byte }
+type rooms struct {
+	key, value, shard []byte
+
+	// With keeps, the shard stays for who looks for another line of the same source.
+	keeps bool
+	kept  int // which one it is, from 1; 0: none
+}
 
 // Lookup appends the indicators that sources list under this pattern's key.
 func (v *view) Lookup(dst []*intel.Indicator, hash uint64, key []byte) ([]*intel.Indicator, error) {
@@ -62,12 +68,14 @@ func (v *view) indicator(hash uint64, patternKey []byte, r *record, room *rooms)
 	if !src.lines {
 		return ind, nil
 	}
-	shard, err := readShard(v.snap, src, shardOf(hash, len(src.shards)), room.shard[:0])
-	if err != nil {
-		return nil, err
+	if number := shardOf(hash, len(src.shards)); !room.keeps || room.kept != number+1 {
+		room.kept = 0
+		if room.shard, err = readShard(v.snap, src, number, room.shard[:0]); err != nil {
+			return nil, err
+		}
+		room.kept = number + 1
 	}
-	room.shard = shard
-	ind.Line = int(findItem(shard, item{hash: hash, content: r.content()}))
+	ind.Line = int(findItem(room.shard, item{hash: hash, content: r.content()}))
 	return ind, nil
 }
 

@@ -1,0 +1,194 @@
+package hits
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/weirmail/weir/intel"
+	"github.com/weirmail/weir/intel/disk"
+	"github.com/weirmail/weir/intel/wal"
+)
+
+// Options says how hits are counted. Zero numbers take the defaults named with
+// them.
+type Options struct {
+	FS      disk.FS
+	Dir     string        // of the log; made if its parent is there
+	MinFree int64         // see wal.Options
+	Every   time.Duration // how often what was counted is written; 10 s
+	Keep    int           // indicators that are remembered; 200 000
+
+	Now     func() time.Time      // nil: time.Now
+	Logger  *zap.Logger           // nil: none
+	Metrics prometheus.Registerer // nil: none
+}
+
+func (o Options) withDefaults() (Options, error) {
+	switch {
+	case o.FS == nil:
+		return o, errors.New("hits: Options.FS is missing")
+	case o.Dir == "":
+		return o, errors.New("hits: Options.Dir is missing")
+	case o.Every < 0 || o.Keep < 0:
+		return o, errors.New("hits: a negative limit")
+	}
+	o.Every = cmp.Or(o.Every, 10*time.Second)
+	o.Keep = cmp.Or(o.Keep, 200_000)
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = zap.NewNop()
+	}
+	return o, nil
+}
+
+// Message is a message that was hit.
+type Message struct {
+	Time   time.Time
+	ID     string // of its journal entry or item, or its reference if it was refused
+	Action intel.Action
+}
+
+// recent is how many messages are remembered of an indicator.
+const recent = 5
+
+// Tally is what is known of an indicator.
+type Tally struct {
+	Count  uint64
+	First  time.Time
+	Last   time.Time
+	Recent []Message // the last ones, the newest first
+}
+
+// key is an indicator of a source.
+type key struct {
+	source  string
+	pattern string // intel.Pattern.AppendKey
+}
+
+type counted struct {
+	Tally
+	dirty bool // not written since it changed
+}
+
+// Counter counts. Its methods may be called by many goroutines.
+type Counter struct {
+	o   Options
+	log *wal.Log
+
+	writing sync.Mutex // held by who writes
+
+	mu    sync.Mutex
+	since time.Time
+	known map[key]*counted
+}
+
+// Open reads what was counted before. Errors are those of wal.Open.
+func Open(o Options) (*Counter, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	c := &Counter{o: o, known: map[key]*counted{}}
+	if err := c.open(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Since is when counting began: what was hit before nobody knows.
+func (c *Counter) Since() time.Time { return c.since }
+
+// Count counts a message and what it hit.
+func (c *Counter) Count(hits []intel.Hit, m Message) {
+	if len(hits) == 0 {
+		return
+	}
+	m.Time = m.Time.UTC().Truncate(time.Second)
+	var room [256]byte
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range hits {
+		ind := hits[i].Indicator
+		pattern := ind.Pattern.AppendKey(room[:0])
+		n := c.known[key{ind.Source, string(pattern)}]
+		if n == nil {
+			n = &counted{Tally: Tally{First: m.Time}}
+			c.known[key{ind.Source, string(pattern)}] = n
+		}
+		if len(n.Recent) > 0 && n.Recent[0].ID == m.ID {
+			continue // it hit before, in another place of the same message
+		}
+		n.Count++
+		n.Last, n.dirty = m.Time, true
+		if len(n.Recent) < recent {
+			n.Recent = append(n.Recent, Message{})
+		}
+		copy(n.Recent[1:], n.Recent)
+		n.Recent[0] = m
+	}
+}
+
+// Of gives what is known of an indicator; ok is false where it was never hit, or
+// so long ago that it is forgotten.
+func (c *Counter) Of(source string, p intel.Pattern) (t Tally, ok bool) {
+	var room [256]byte
+	pattern := p.AppendKey(room[:0])
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := c.known[key{source, string(pattern)}]
+	if n == nil {
+		return Tally{}, false
+	}
+	t = n.Tally
+	t.Recent = slices.Clone(t.Recent)
+	return t, true
+}
+
+// Run writes what is counted, until the context ends.
+func (c *Counter) Run(ctx context.Context) {
+	tick := time.NewTicker(c.o.Every)
+	defer tick.Stop()
+	failing := false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		err := c.Flush(ctx)
+		if err != nil && !failing && ctx.Err() == nil {
+			c.o.Logger.Error("hits that were counted cannot be written; it is tried again, and what is not written a restart forgets", zap.Error(err))
+		}
+		failing = err != nil
+	}
+}
+
+// Close writes what was counted last.
+func (c *Counter) Close() error {
+	err := c.Flush(context.Background())
+	return errors.Join(err, c.log.Close())
+}
+
+// forget makes room where there is more than is remembered, by a tenth.
+func (c *Counter) forget() {
+	if len(c.known) <= c.o.Keep {
+		return
+	}
+	keys := make([]key, 0, len(c.known))
+	for k := range c.known {
+		keys = append(keys, k)
+	}
+	slices.SortFunc(keys, func(a, b key) int { return c.known[a].Last.Compare(c.known[b].Last) })
+	for _, k := range keys[:len(keys)-c.o.Keep+c.o.Keep/10] {
+		delete(c.known, k)
+	}
+}
