@@ -25,6 +25,7 @@ import (
 	"github.com/weirmail/weir/filter/policy"
 	"github.com/weirmail/weir/filter/verdict"
 	"github.com/weirmail/weir/intel"
+	"github.com/weirmail/weir/intel/hits"
 	"github.com/weirmail/weir/intel/ident"
 	"github.com/weirmail/weir/intel/journal"
 	"github.com/weirmail/weir/intel/wal"
@@ -43,6 +44,12 @@ type Quarantine interface {
 	// reference. It gives the item's ID, which is that of an earlier item when
 	// the same message was held for them before.
 	Hold(ctx context.Context, e *evidence.Evidence, v *verdict.Verdict, ref string) (item string, err error)
+}
+
+// Hits counts what messages hit.
+type Hits interface {
+	// Count is called once a message is answered for, and does not hold anybody up.
+	Count(all []intel.Hit, m hits.Message)
 }
 
 // Settings is what can change about filtering while it goes on.
@@ -66,13 +73,15 @@ func (s *Settings) validate() error {
 	return nil
 }
 
-// Options says what a Filter works with. All but Logger and Metrics are required.
+// Options says what a Filter works with. All but Hits, Logger and Metrics are
+// required.
 type Options struct {
 	Judge      *Judge
 	Scratch    *spool.Pool
 	Journal    Journal
 	Quarantine Quarantine
 	Identity   *ident.Identity
+	Hits       Hits // nil: nobody counts
 	Settings   Settings
 	Logger     *zap.Logger
 	Metrics    prometheus.Registerer
@@ -134,7 +143,20 @@ func (f *Filter) Handle(ctx context.Context, mail *milter.Mail) verdict.Answer {
 	answer := f.answer(ctx, w, room)
 	answer.ID, answer.Verdict = w.ref, w.verdict
 	f.report(w, &answer)
+	f.count(w, &answer)
 	return answer
+}
+
+// count counts what a message hit that does not come again.
+func (f *Filter) count(w *work, answer *verdict.Answer) {
+	if f.o.Hits == nil || w.err != nil || answer.Action == intel.ActionTempfail || w.evidence == nil || len(w.evidence.Hits) == 0 {
+		return
+	}
+	id := w.ref
+	if w.item != "" {
+		id = w.item
+	}
+	f.o.Hits.Count(w.evidence.Hits, hits.Message{Time: f.o.Identity.Now(), ID: id, Action: w.verdict.Action})
 }
 
 func (f *Filter) answer(ctx context.Context, w *work, room message.Scratch) verdict.Answer {

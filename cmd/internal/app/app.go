@@ -171,6 +171,9 @@ func (a *App) run(ctx context.Context, rules *rules, seen string) {
 	})
 	workers.Go(func() { h.feeds.Run(ctx) })
 	workers.Go(func() { h.contained.Run(ctx) })
+	if h.hits != nil {
+		workers.Go(func() { h.hits.Run(ctx) })
+	}
 	workers.Go(func() { h.hunt.Run(ctx) })
 	workers.Go(func() { _ = h.desk.Run(ctx) }) // the context has ended
 	workers.Go(func() { a.logHead(ctx, h) })

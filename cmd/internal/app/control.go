@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -41,7 +42,8 @@ func (a *App) serveControl() error {
 		Backup: a.backup,
 		Limits: func() control.Limits {
 			now := a.current()
-			return control.Limits{MessageSize: int64(now.Milter.MessageSizeLimit), LookBack: time.Duration(now.Journal.Lookback), ListsDir: string(now.Lists.Dir)}
+			return control.Limits{MessageSize: int64(now.Milter.MessageSizeLimit), LookBack: time.Duration(now.Journal.Lookback), ListsDir: string(now.Lists.Dir),
+				OwnDomains: ownDomains(now)}
 		},
 		Access: accessOf(cfg), Logger: a.log.Logger, Metrics: a.metrics,
 	})
@@ -55,6 +57,14 @@ func (a *App) serveControl() error {
 	a.log.Info("control listens", zap.Stringer("address", cfg.Control.Listen))
 	a.serveHTTP(a.control, ln)
 	return a.serveRemote(cfg)
+}
+
+// ownDomains gives the domains of this site, as lists write them.
+func ownDomains(cfg *config.Config) (own []string) {
+	for _, d := range cfg.LocalDomains() {
+		own = append(own, strings.TrimPrefix(string(d), "."))
+	}
+	return own
 }
 
 // serveRemote lets sidecars of other hosts in, where that is configured.
@@ -102,8 +112,12 @@ func (a *App) stores() *control.Stores {
 	if h == nil {
 		return nil
 	}
-	return &control.Stores{Quarantine: h.quarantine, Ledger: watchedLedger{h.ledger, a}, Journal: h.journal,
+	open := &control.Stores{Quarantine: h.quarantine, Ledger: watchedLedger{h.ledger, a}, Journal: h.journal,
 		Lists: h.store, Matcher: h.matcher, Judge: h.judge, Identity: h.identity, Deliveries: h.deliveries, Incidents: h.desk, Feeds: h.feeds, Contained: h.contained}
+	if h.hits != nil {
+		open.Hits = h.hits
+	}
+	return open
 }
 
 // status says how the daemon is.

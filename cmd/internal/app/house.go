@@ -17,6 +17,7 @@ import (
 	"github.com/weirmail/weir/intel/contain"
 	"github.com/weirmail/weir/intel/disk"
 	"github.com/weirmail/weir/intel/feed"
+	"github.com/weirmail/weir/intel/hits"
 	"github.com/weirmail/weir/intel/ident"
 	"github.com/weirmail/weir/intel/journal"
 	"github.com/weirmail/weir/intel/kv"
@@ -43,6 +44,7 @@ type house struct {
 	matcher    *match.Matcher
 	store      *store.Store
 	feeds      *feed.Keeper
+	hits       *hits.Counter // nil: they cannot be counted
 	judge      *filter.Judge
 	filter     *filter.Filter
 	quarantine *quarantine.Quarantine
@@ -109,7 +111,7 @@ func (a *App) furnish(ctx context.Context, h *house, r *rules) (err error) {
 	if h.identity, err = ident.Open(ident.Options{FS: a.o.FS, Dir: string(cfg.State.Dir)}); err != nil {
 		return err
 	}
-	for _, open := range []func(context.Context, *config.Config, *house) error{a.openLedger, a.openJournal, a.openBlobs, a.openStore} {
+	for _, open := range []func(context.Context, *config.Config, *house) error{a.openLedger, a.openJournal, a.openBlobs, a.openStore, a.openHits} {
 		if err := open(ctx, cfg, h); err != nil {
 			return err
 		}
@@ -251,6 +253,23 @@ func (a *App) openStore(_ context.Context, cfg *config.Config, h *house) error {
 	return err
 }
 
+// openHits opens what is known of hits. Mail is judged without it as well.
+func (a *App) openHits(_ context.Context, cfg *config.Config, h *house) error {
+	dir := filepath.Join(string(cfg.State.Dir), "hits")
+	counter, err := hits.Open(hits.Options{FS: a.o.FS, Dir: dir, MinFree: lastRoom(cfg), Now: h.identity.Now, Logger: a.log.Logger, Metrics: h.metrics})
+	switch {
+	case errors.Is(err, disk.ErrNoSpace):
+		return err
+	case err != nil:
+		a.trouble("hits", fmt.Sprintf("what entries hit is not counted: %v; remove %s and start again, and counting begins anew", err, dir))
+		return nil
+	}
+	a.relief("hits")
+	h.hits = counter
+	h.onClose(a.log.Logger, "hits", counter.Close)
+	return nil
+}
+
 // build makes what judges and holds over what was opened.
 func (a *App) build(cfg *config.Config, h *house, r *rules) (err error) {
 	h.contained, err = contain.Open(contain.Options{Ledger: watchedLedger{h.ledger, a}, View: h.containing, Identity: h.identity, Site: containSite(cfg, r),
@@ -272,8 +291,12 @@ func (a *App) build(cfg *config.Config, h *house, r *rules) (err error) {
 	if err != nil {
 		return err
 	}
+	var counter filter.Hits
+	if h.hits != nil {
+		counter = h.hits
+	}
 	h.filter, err = filter.New(filter.Options{
-		Judge: h.judge, Scratch: a.spool, Journal: watchedJournal{h.journal, a}, Quarantine: notingQuarantine{h.quarantine, h.held}, Identity: h.identity, Settings: filterSettings(cfg, r),
+		Hits: counter, Judge: h.judge, Scratch: a.spool, Journal: watchedJournal{h.journal, a}, Quarantine: notingQuarantine{h.quarantine, h.held}, Identity: h.identity, Settings: filterSettings(cfg, r),
 		Logger: a.log.Logger, Metrics: h.metrics,
 	})
 	return err

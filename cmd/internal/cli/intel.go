@@ -16,7 +16,8 @@ import (
 )
 
 func (a *app) intel() *cobra.Command {
-	return group("intel", "Change what is known of values", a.intelUnblock())
+	return group("intel", "Show, find, change and export what is known of values", a.intelShow(), a.intelSearch(), a.intelAdd(), a.intelRemove(), a.intelImport(),
+		a.intelExport(), a.intelHistory(), a.intelUnblock())
 }
 
 // unblocker is what weir intel unblock was told.

@@ -22,7 +22,7 @@ import (
 )
 
 func (a *app) list() *cobra.Command {
-	return group("list", "Check, try and format list files", a.listLint(), a.listTest(), a.listFormat(), a.listShow())
+	return group("list", "Check, try and format list files", a.listLint(), a.listTest(), a.listFormat(), a.listShow(), a.listUnused())
 }
 
 // listFiles gives the list files that arguments name: files, folders of one

@@ -15,6 +15,7 @@ import (
 	"github.com/weirmail/weir/intel/feed"
 	"github.com/weirmail/weir/intel/kv"
 	"github.com/weirmail/weir/intel/ledger"
+	"github.com/weirmail/weir/intel/store"
 	"github.com/weirmail/weir/intel/wal"
 	"github.com/weirmail/weir/quarantine"
 	"github.com/weirmail/weir/quarantine/incident"
@@ -95,7 +96,7 @@ func errorOf(err error) *api.Error {
 		e.Code = api.Nothing
 	case errors.Is(err, incident.ErrBusy):
 		e.Code, e.Cure = api.Busy, "try again in a moment"
-	case errors.Is(err, quarantine.ErrReason), errors.Is(err, incident.ErrReason), errors.Is(err, incident.ErrInvalid), errors.Is(err, ledger.ErrTooLarge), errors.Is(err, ledger.ErrInvalid), errors.Is(err, ledger.ErrCursor):
+	case errors.Is(err, quarantine.ErrReason), errors.Is(err, incident.ErrReason), errors.Is(err, incident.ErrInvalid), errors.Is(err, ledger.ErrTooLarge), errors.Is(err, ledger.ErrInvalid), errors.Is(err, ledger.ErrCursor), errors.Is(err, store.ErrPlace):
 		e.Code = api.BadRequest
 	case errors.Is(err, incident.ErrTooMany): // for good, as a copy that is too large
 		e.Code, e.Cure = api.TooLarge, "take the rest out of the mailbox by hand"

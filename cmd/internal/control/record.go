@@ -38,9 +38,6 @@ func recordAs(ctx context.Context, st *Stores, entity, actor, reason, kind strin
 		return err
 	}
 	command := ledger.Command{ID: entity, Entity: entity, Actor: actor, Reason: reason}
-	if kind == typeFailed {
-		command.ID += "/failed"
-	}
 	_, err = st.Ledger.Commit(ctx, command, func(ledger.State) ([]ledger.Event, error) {
 		return []ledger.Event{{Type: kind, Schema: lookSchema, Data: raw}}, nil
 	})

@@ -22,6 +22,7 @@ import (
 
 	"github.com/weirmail/weir/cmd/internal/control/api"
 	"github.com/weirmail/weir/intel/ledger"
+	"github.com/weirmail/weir/intel/list/edit"
 	"github.com/weirmail/weir/intel/store"
 )
 
@@ -56,7 +57,8 @@ type Options struct {
 type Limits struct {
 	MessageSize int64         // bytes of the largest message; 0: 128 MiB
 	LookBack    time.Duration // how far back incidents look that say nothing else; 0: 30 days
-	ListsDir    string        // where list files stand; empty: nobody can be unblocked here
+	ListsDir    string        // where list files stand; empty: operators cannot write lists here
+	OwnDomains  []string      // of this site, canonical: an entry that blocks one is warned of
 }
 
 // Reloaded says what a reload found.
@@ -104,8 +106,9 @@ type Server struct {
 	requests   *prometheus.CounterVec
 	http       *http.Server
 
-	verifying, backingUp, unblocking sync.Mutex // held while one is under way
-	uploads                          *gate      // bytes of messages that are being handed over
+	verifying, backingUp sync.Mutex // held while one is under way
+	editor               edit.Editor
+	uploads              *gate // bytes of messages that are being handed over
 
 	ending context.Context // ends when no more requests are taken
 	end    context.CancelFunc
@@ -397,6 +400,14 @@ func (s *Server) handle() map[string]handler {
 
 		api.OpUnblockPlan: over(s, s.unblockPlan),
 		api.OpUnblock:     over(s, s.unblock),
+
+		api.OpIntelAdd:     over(s, s.intelAdd),
+		api.OpIntelRemove:  over(s, s.intelRemove),
+		api.OpIntelShow:    over(s, s.intelShow),
+		api.OpIntelSearch:  over(s, s.intelSearch),
+		api.OpIntelExport:  over(s, s.intelExport),
+		api.OpIntelHistory: over(s, s.intelHistory),
+		api.OpListUnused:   over(s, s.listUnused),
 
 		api.OpJobLease:   desk(s, s.leaseJobs),
 		api.OpJobRenew:   desk(s, s.renewJobs),

@@ -3,8 +3,11 @@ package control
 import (
 	"context"
 	"iter"
+	"time"
 
 	"github.com/weirmail/weir/filter/policy"
+	"github.com/weirmail/weir/intel"
+	"github.com/weirmail/weir/intel/hits"
 	"github.com/weirmail/weir/intel/journal"
 	"github.com/weirmail/weir/intel/ledger"
 	"github.com/weirmail/weir/intel/match"
@@ -15,7 +18,7 @@ import (
 )
 
 // Stores is what the daemon keeps, while it is open. All fields but Deliveries,
-// Incidents, Feeds and Contained are required.
+// Incidents, Feeds, Contained and Hits are required.
 type Stores struct {
 	Quarantine Quarantine
 	Ledger     Ledger
@@ -28,6 +31,7 @@ type Stores struct {
 	Incidents  Incidents  // nil: there are none, and no work in mailboxes
 	Feeds      Feeds      // nil: there are none
 	Contained  Contained  // nil: nobody can be contained
+	Hits       Hits       // nil: nobody counts them
 }
 
 // Quarantine holds messages; *quarantine.Quarantine is one.
@@ -64,6 +68,15 @@ type Journal interface {
 type Lists interface {
 	Sources() []store.Listed
 	Generation() uint64
+	Walk(ctx context.Context, place []byte, visit func(all []store.Addition, place []byte) bool) error
+	OfPattern(p intel.Pattern) ([]store.Addition, error)
+	Times() (added map[uint64]time.Time, before uint64, err error)
+}
+
+// Hits knows what indicators did; *hits.Counter is one.
+type Hits interface {
+	Of(source string, p intel.Pattern) (hits.Tally, bool)
+	Since() time.Time
 }
 
 // Matcher gives the lists in force to look something up; *match.Matcher is one.

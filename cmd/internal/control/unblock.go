@@ -4,11 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
-	"io"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -16,9 +11,9 @@ import (
 	"github.com/weirmail/weir/cmd/internal/control/api"
 	"github.com/weirmail/weir/cmd/internal/control/explain"
 	"github.com/weirmail/weir/intel"
-	"github.com/weirmail/weir/intel/disk"
 	"github.com/weirmail/weir/intel/journal"
 	"github.com/weirmail/weir/intel/list"
+	"github.com/weirmail/weir/intel/list/edit"
 	"github.com/weirmail/weir/intel/match"
 	"github.com/weirmail/weir/quarantine"
 	"github.com/weirmail/weir/quarantine/incident"
@@ -30,18 +25,7 @@ const (
 	maxPassed       = 1000
 	maxExamples     = 10
 	maxUnblockItems = 10_000
-	maxOperatorFile = 8 << 20
-	maxUntil        = 366 * 24 * time.Hour
-	maxEntryNote    = 1024 // bytes; package list takes no more
-)
-
-// operatorList is the list that unblocking writes, below the lists folder.
-const operatorList = "allow/operator.txt"
-
-// Syncs of this package.
-const (
-	siteList     disk.Site = "control.list"      // content of the operators' list
-	siteListName disk.Site = "control.list-name" // its name
+	maxAllowed      = 366 * 24 * time.Hour // for which operators may allow something
 )
 
 // unblockable is a value that can be allowed.
@@ -53,31 +37,29 @@ type unblockable struct {
 
 // unblockableOf reads a value. The error is an *api.Error.
 func unblockableOf(text string) (*unblockable, error) {
-	e, err := listEntry(text)
+	p, err := patternOf(text)
 	if err != nil {
-		bad := badLine(0, err).(*api.Error)
-		bad.Text = strings.TrimPrefix(bad.Text, "observable 1: ")
-		return nil, bad
+		return nil, err
 	}
-	if e.Text != strings.TrimSpace(text) {
-		return nil, api.Errorf(api.BadRequest, "%.200q is more than a value", text)
+	return unblockableFor(p)
+}
+
+func unblockableFor(p intel.Pattern) (*unblockable, error) {
+	u := &unblockable{pattern: p, line: p.String()}
+	if line, err := list.Line(&intel.Indicator{Pattern: p, Disposition: intel.Allow}); err == nil {
+		u.line = line // which may have to say its kind
 	}
-	u := &unblockable{pattern: e.Pattern, line: e.Pattern.String()}
-	if again, err := listEntry(u.line); err != nil || string(again.Pattern.AppendKey(nil)) != string(e.Pattern.AppendKey(nil)) {
-		u.line = e.Text // what has to say its kind
-	}
-	switch e.Pattern.Form() {
-	case intel.FormExact:
-		u.value = e.Pattern.Value()
+	var err error
+	switch p.Form() {
 	case intel.FormBelow:
-		u.value, err = intel.Domain(e.Pattern.Text())
+		u.value, err = intel.Domain(p.Text())
 	case intel.FormPrefix:
-		u.value, err = intel.URL(e.Pattern.Text())
+		u.value, err = intel.URL(p.Text())
 	case intel.FormRange:
-		address, _, _ := strings.Cut(e.Pattern.Text(), "/")
+		address, _, _ := strings.Cut(p.Text(), "/")
 		u.value, err = list.ParseValue(address)
 	default:
-		return nil, &api.Error{Code: api.BadRequest, Text: "a regular expression cannot be allowed away", Cure: "take it out of its list"}
+		u.value = p.Value()
 	}
 	return u, err
 }
@@ -231,148 +213,36 @@ func restingOn(ctx context.Context, st *Stores, u *unblockable, listed []api.Can
 	}
 }
 
-// unblockedData is what the ledger keeps of an unblocking.
-type unblockedData struct {
-	Value string    `json:"value"`
-	Entry string    `json:"entry"`
-	File  string    `json:"file"`
-	Until time.Time `json:"until"`
-}
-
-const (
-	entityUnblock = "unblock/"
-	typeUnblocked = "unblocked"      // an entry is about to be written
-	typeFailed    = "unblock-failed" // it could not be
-)
+// typeUnblocked is the event of an entry that allows a value; its data is a
+// listingData.
+const typeUnblocked = "unblocked"
 
 func (s *Server) unblock(ctx context.Context, c *call, st *Stores, in *api.Unblock) (any, error) {
 	u, err := unblockableOf(in.Value)
 	if err != nil {
 		return nil, err
 	}
-	dir := s.limits().ListsDir
-	switch left := time.Until(in.Until); {
-	case strings.TrimSpace(in.Reason) == "":
+	if strings.TrimSpace(in.Reason) == "" {
 		return nil, quarantine.ErrReason
-	case left <= 0 || left > maxUntil:
-		return nil, &api.Error{Code: api.BadRequest, Text: "the entry would end at " + in.Until.UTC().Format(time.RFC3339), Cure: "say a time within the next year; what is allowed for good belongs into a list of its own"}
-	case dir == "":
-		return nil, api.Errorf(api.Unavailable, "this daemon does not know where its lists are")
 	}
-	if !s.unblocking.TryLock() {
-		return nil, api.Errorf(api.Busy, "another value is being unblocked")
+	if err := mayAllow(in.Until); err != nil {
+		return nil, err
 	}
-	defer s.unblocking.Unlock()
-	file := filepath.Join(dir, filepath.FromSlash(operatorList))
-	entry := entryLine(u, in, c.caller.Actor)
-	content, answer, err := withEntry(file, u, entry)
+	ind := intel.Indicator{Pattern: u.pattern, Disposition: intel.Allow, Until: in.Until, Note: noteOf("unblocked", c.caller.Actor, in.Reason)}
+	result, reloaded, err := s.list(ctx, c, st, listing{kind: typeUnblocked, disposition: intel.Allow, reason: in.Reason, change: edit.Change{Put: []intel.Indicator{ind}}})
 	if err != nil {
 		return nil, err
 	}
-	// Half of it helps nobody: what is recorded is written.
-	ctx = context.WithoutCancel(ctx)
-	name := entityUnblock + st.Identity.NewID()
-	data := unblockedData{Value: u.line, Entry: entry, File: file, Until: in.Until.UTC()}
-	if err := recordAs(ctx, st, name, c.caller.Actor, in.Reason, typeUnblocked, data); err != nil {
-		return nil, err
-	}
-	if err := writeList(file, content); err != nil {
-		return nil, errors.Join(&api.Error{Code: api.Failed, Text: fmt.Sprintf("the list could not be written: %v", err),
-			Cure: fmt.Sprintf("let the daemon's user write into %s (a systemd unit needs ReadWritePaths=%s for it), or add the line yourself: %s", filepath.Dir(file), filepath.Dir(file), entry)},
-			recordAs(ctx, st, name, c.caller.Actor, "", typeFailed, struct{}{}))
-	}
-	reloaded, err := s.reload(ctx, c, &api.None{})
-	if err != nil {
-		return nil, fmt.Errorf("%s has the entry, and the lists could not be read again: %w", file, err)
-	}
-	answer.Reloaded = reloaded.(api.Reloaded)
+	e := &result.Entries[0]
+	answer := &api.Unblocked{File: result.File, Line: e.Line, Entry: e.Text, Replaced: e.Outcome != edit.Added, Reloaded: *reloaded}
 	answer.Answer, answer.Listed, err = s.listedNow(st, u)
 	return answer, err
 }
 
-// entryLine makes the line of a list that allows a value.
-func entryLine(u *unblockable, in *api.Unblock, actor string) string {
-	note := strings.Join(strings.Fields(strings.Map(printable, "unblocked by "+actor+": "+in.Reason)), " ")
-	if len(note) > maxEntryNote {
-		note = strings.ToValidUTF8(note[:maxEntryNote], "")
+// mayAllow bounds how long operators may allow something.
+func mayAllow(until time.Time) error {
+	if left := time.Until(until); left <= 0 || left > maxAllowed {
+		return &api.Error{Code: api.BadRequest, Text: "the entry would end at " + until.UTC().Format(time.RFC3339), Cure: "say a time within the next year; what is allowed for good belongs into a list of its own"}
 	}
-	note = strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(note)
-	return fmt.Sprintf(`%s until=%s note="%s"`, u.line, in.Until.UTC().Format(time.RFC3339), note)
-}
-
-func printable(r rune) rune {
-	if r < ' ' || r == 0x7f || r == '\u2028' || r == '\u2029' || r >= 0x80 && r < 0xa0 {
-		return ' '
-	}
-	return r
-}
-
-const listHead = "# What operators have unblocked (weir intel unblock). Lines of your own may stand here too.\n"
-
-// withEntry gives the content of the operators' list with an entry in place of
-// one for the same value, or behind all others. Nothing else changes.
-func withEntry(file string, u *unblockable, entry string) ([]byte, *api.Unblocked, error) {
-	answer := &api.Unblocked{File: file, Entry: entry}
-	content, err := readList(file)
-	if err != nil {
-		return nil, nil, err
-	}
-	lines := slices.Collect(strings.Lines(string(content)))
-	if len(lines) == 0 {
-		lines = []string{listHead}
-	}
-	options := list.Options{File: file, Disposition: intel.Allow}
-	key := string(u.pattern.AppendKey(nil))
-	for e, err := range list.Read(strings.NewReader(string(content)), options) {
-		if err != nil {
-			return nil, nil, &api.Error{Code: api.Failed, Text: fmt.Sprintf("the list has a mistake already, and nothing of it would be read: %v", err), Cure: "mend it first"}
-		}
-		if string(e.Pattern.AppendKey(nil)) == key && len(e.Roles) == 0 && e.Direction == intel.DirectionAny {
-			answer.Line, answer.Replaced = e.Line, true
-		}
-	}
-	last := len(lines) - 1
-	if !strings.HasSuffix(lines[last], "\n") {
-		lines[last] += "\n"
-	}
-	if answer.Replaced {
-		lines[answer.Line-1] = entry + "\n"
-	} else {
-		lines = append(lines, entry+"\n")
-		answer.Line = len(lines)
-	}
-	all := strings.Join(lines, "")
-	for _, err := range list.Read(strings.NewReader(all), options) {
-		if err != nil {
-			return nil, nil, fmt.Errorf("the entry would be refused: %w", err)
-		}
-	}
-	return []byte(all), answer, nil
-}
-
-func readList(file string) ([]byte, error) {
-	f, err := os.Open(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }()
-	content, err := io.ReadAll(io.LimitReader(f, maxOperatorFile+1))
-	if err == nil && len(content) > maxOperatorFile {
-		err = fmt.Errorf("%s has more than %d bytes", file, maxOperatorFile)
-	}
-	return content, err
-}
-
-// writeList replaces the list as a whole.
-func writeList(file string, content []byte) error {
-	perm := fs.FileMode(0o644)
-	if info, err := os.Stat(file); err == nil {
-		perm = info.Mode().Perm()
-	} else if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-		return err
-	}
-	return disk.Replace(disk.System{}, file, content, perm, siteList, siteListName)
+	return nil
 }

@@ -91,7 +91,7 @@ func TestWhatCannotBeUnblockedLeavesTheListsAlone(t *testing.T) {
 		"in the past":        {api.Unblock{Value: "a.example", Reason: "x", Until: time.Now().Add(-time.Hour)}, "would end"},
 		"for ever":           {api.Unblock{Value: "a.example", Reason: "x", Until: time.Now().AddDate(50, 0, 0)}, "would end"},
 		"options":            {api.Unblock{Value: "a.example in=helo", Reason: "x", Until: soon}, "more than a value"},
-		"two lines":          {api.Unblock{Value: "a.example\nb.example", Reason: "x", Until: soon}, "not one entry"},
+		"two lines":          {api.Unblock{Value: "a.example\nb.example", Reason: "x", Until: soon}, "control character"},
 		"a comment":          {api.Unblock{Value: "a.example # b", Reason: "x", Until: soon}, "more than a value"},
 		"an expression":      {api.Unblock{Value: "/x/ in=subject", Reason: "x", Until: soon}, ""},
 		"nothing that is it": {api.Unblock{Value: "-", Reason: "x", Until: soon}, "-"},

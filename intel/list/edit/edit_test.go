@@ -155,39 +155,43 @@ func TestWhatAPersonWritesMeanwhileStays(t *testing.T) {
 			return errors.Join(os.Remove(name), os.WriteFile(name, []byte(text), 0o600))
 		},
 	} {
-		t.Run(how, func(t *testing.T) {
-			dir := t.TempDir()
-			write(t, dir, "a.example\n")
-			f := fileOf(dir, intel.Block)
-			f.between = func() {
-				f.between = nil
-				if err := edit(f.name, "a.example\nperson.example\n"); err != nil {
-					t.Error(err)
+		for _, when := range []string{"written", "exchange"} {
+			t.Run(how+" when it is "+when, func(t *testing.T) {
+				dir := t.TempDir()
+				write(t, dir, "a.example\n")
+				f := fileOf(dir, intel.Block)
+				f.between = func(step string) {
+					if step != when {
+						return
+					}
+					if err := edit(f.name, "a.example\nperson.example\n"); err != nil {
+						t.Error(err)
+					}
 				}
-			}
-			done, err := f.replace([]byte("a.example\n"), []byte("a.example\nours.example\n"))
-			if done || err != nil {
-				t.Errorf("%t, %v", done, err)
-			}
-			if got := content(t, dir); got != "a.example\nperson.example\n" {
-				t.Errorf("%q", got)
-			}
-			if left, _ := filepath.Glob(filepath.Join(dir, "block", "*")); len(left) != 1 {
-				t.Errorf("left behind: %v", left)
-			}
-			if _, err := new(Editor).Apply(dir, intel.Block, Change{Put: []intel.Indicator{block(t, "ours.example", "")}}, nil); err != nil {
-				t.Fatal(err)
-			}
-			if got := content(t, dir); got != "a.example\nperson.example\nours.example\n" {
-				t.Errorf("%q", got)
-			}
-		})
+				done, err := f.replace([]byte("a.example\n"), []byte("a.example\nours.example\n"))
+				if done || err != nil {
+					t.Errorf("%t, %v", done, err)
+				}
+				if got := content(t, dir); got != "a.example\nperson.example\n" {
+					t.Errorf("%q", got)
+				}
+				if left, _ := filepath.Glob(filepath.Join(dir, "block", "*")); len(left) != 1 {
+					t.Errorf("left behind: %v", left)
+				}
+				if _, err := new(Editor).Apply(dir, intel.Block, Change{Put: []intel.Indicator{block(t, "ours.example", "")}}, nil); err != nil {
+					t.Fatal(err)
+				}
+				if got := content(t, dir); got != "a.example\nperson.example\nours.example\n" {
+					t.Errorf("%q", got)
+				}
+			})
+		}
 	}
 	// One that somebody else makes first is not overwritten either, and a link is
 	// followed.
 	dir := t.TempDir()
 	f := fileOf(dir, intel.Block)
-	f.between = func() { write(t, dir, "person.example\n") }
+	f.between = func(string) { write(t, dir, "person.example\n") }
 	if done, err := f.replace(nil, []byte("ours.example\n")); done || err != nil || content(t, dir) != "person.example\n" {
 		t.Errorf("%t, %v", done, err)
 	}

@@ -18,8 +18,9 @@ import (
 // file is an operators' list on disk.
 type file struct {
 	name string
-	// between is called when the new content stands beside the file, for tests.
-	between func()
+	// between is called when the new content stands beside the file, and just before
+	// they change places, for tests.
+	between func(step string)
 }
 
 // read gives the content of the file, nil if there is none.
@@ -61,18 +62,22 @@ func (f *file) replace(old, next []byte) (done bool, err error) {
 		_ = os.Remove(beside)
 		return false, err
 	}
-	if f.between != nil {
-		f.between()
-	}
+	f.meanwhile("written")
 	if old == nil {
 		done, err = create(name, beside)
 	} else {
-		done, err = exchange(name, beside, old, next)
+		done, err = f.exchange(name, beside, old, next)
 	}
 	if err == nil && done {
 		err = syncFolder(filepath.Dir(name))
 	}
 	return done, err
+}
+
+func (f *file) meanwhile(step string) {
+	if f.between != nil {
+		f.between(step)
+	}
 }
 
 // writeBeside writes a file durably, with the mode and, as far as that is allowed,
@@ -109,13 +114,18 @@ func create(name, beside string) (done bool, err error) {
 }
 
 // exchange puts the file beside in place of the one that held old.
-func exchange(name, beside string, old, next []byte) (done bool, err error) {
+func (f *file) exchange(name, beside string, old, next []byte) (done bool, err error) {
 	swap := func() error {
 		return unix.Renameat2(unix.AT_FDCWD, beside, unix.AT_FDCWD, name, unix.RENAME_EXCHANGE)
 	}
+	// Most often this tells, and nobody ever sees a version that does not stay.
+	if now, err := readFile(name); err != nil || !bytes.Equal(now, old) || now == nil {
+		return false, errors.Join(err, os.Remove(beside))
+	}
+	f.meanwhile("exchange")
 	err = swap()
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) {
-		return renameIf(name, beside, old)
+		return true, os.Rename(beside, name) // the look before has to do
 	}
 	if errors.Is(err, fs.ErrNotExist) { // it was removed just now
 		return false, os.Remove(beside)
@@ -135,15 +145,6 @@ func exchange(name, beside string, old, next []byte) (done bool, err error) {
 		return false, fmt.Errorf("%s was changed twice at the same moment; one version is %s now: %w", name, beside, errors.Join(ErrContended, err))
 	}
 	return false, os.Remove(beside)
-}
-
-// renameIf is exchange for file systems that cannot do it.
-func renameIf(name, beside string, old []byte) (done bool, err error) {
-	now, err := readFile(name)
-	if err != nil || !bytes.Equal(now, old) || now == nil {
-		return false, errors.Join(err, os.Remove(beside))
-	}
-	return true, os.Rename(beside, name)
 }
 
 func syncFolder(name string) error {

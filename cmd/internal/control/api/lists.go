@@ -53,4 +53,8 @@ type Candidate struct {
 	Note        string    `json:"note,omitempty"`
 	ID          string    `json:"id,omitempty"`
 	Campaign    string    `json:"campaign,omitempty"`
+	Confidence  int       `json:"confidence,omitempty" doc:"1 to 100, how sure its source is"`
+	TLP         string    `json:"tlp,omitempty" doc:"how far it may be passed on"`
+	Added       time.Time `json:"added,omitzero" doc:"when its source first said so; only where all of a value is shown, and not of what is longer ago than is remembered"`
+	Hits        *Hits     `json:"hits,omitempty" doc:"what it did; only where all of a value is shown"`
 }

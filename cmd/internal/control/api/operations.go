@@ -67,6 +67,14 @@ const (
 	OpUnblockPlan = "unblock-plan"
 	OpUnblock     = "unblock"
 
+	OpIntelAdd     = "intel-add"
+	OpIntelRemove  = "intel-remove"
+	OpIntelShow    = "intel-show"
+	OpIntelSearch  = "intel-search"
+	OpIntelExport  = "intel-export"
+	OpIntelHistory = "intel-history"
+	OpListUnused   = "list-unused"
+
 	OpJobLease   = "job-lease"
 	OpJobRenew   = "job-renew"
 	OpJobKeep    = "job-keep"
@@ -79,7 +87,7 @@ const Version = "/v1"
 
 // Operations lists all of them, in the order of the document.
 func Operations() []Operation {
-	return slices.Concat(daemonOperations(), containOperations(), incidentOperations(), jobOperations())
+	return slices.Concat(daemonOperations(), containOperations(), incidentOperations(), intelOperations(), jobOperations())
 }
 
 func daemonOperations() []Operation {
@@ -169,8 +177,27 @@ func incidentOperations() []Operation {
 			Codes: []Code{Unavailable, NotFound, Ambiguous, Gone, Blocked, Busy, Nothing, NoSpace}, Summary: "Put what was pulled back into its mailboxes, and do not pull it for the same reason again"},
 		{Name: OpUnblockPlan, Method: "GET", Path: "/unblock", Role: Operator, Input: UnblockPlan{}, Output: Unblocking{}, Codes: []Code{Unavailable, NoSpace},
 			Summary: "What an unblocking would let through; the ledger records the search"},
-		{Name: OpUnblock, Method: "POST", Path: "/unblock", Role: Admin, Input: Unblock{}, Output: Unblocked{}, Codes: []Code{Unavailable, Busy, NoSpace},
+		{Name: OpUnblock, Method: "POST", Path: "/unblock", Role: Operator, Input: Unblock{}, Output: Unblocked{}, Codes: []Code{Unavailable, Busy, NoSpace},
 			Summary: "Allow a value for a time, by an entry in lists/allow/operator.txt"},
+	}
+}
+
+func intelOperations() []Operation {
+	return []Operation{
+		{Name: OpIntelAdd, Method: "POST", Path: "/intel/add", Role: Operator, Input: IntelAdd{}, Output: IntelChanged{}, MaxBody: maxOpening, Codes: []Code{Unavailable, SecondPerson, NoSpace},
+			Summary: "Write entries into the operators' list of a disposition, lists/DISPOSITION/operator.txt, or in a dry run say what would change"},
+		{Name: OpIntelRemove, Method: "POST", Path: "/intel/remove", Role: Operator, Input: IntelRemove{}, Output: IntelChanged{}, Codes: []Code{Unavailable, NotFound, NoSpace},
+			Summary: "Take a value out of the operators' lists"},
+		{Name: OpIntelShow, Method: "GET", Path: "/intel/show", Role: Viewer, Input: IntelValue{}, Output: IntelShown{}, Codes: []Code{Unavailable},
+			Summary: "All that is known of a value: who lists it, what that hit, what operators did about it"},
+		{Name: OpIntelSearch, Method: "GET", Path: "/intel/search", Role: Viewer, Input: IntelSearch{}, Output: IntelPage{}, Codes: []Code{Unavailable},
+			Summary: "Find indicators by a part of their value, note, campaign, ID or source"},
+		{Name: OpIntelExport, Method: "GET", Path: "/intel/export", Role: Viewer, Input: IntelExport{}, Stream: "application/octet-stream", Codes: []Code{Unavailable},
+			Summary: "Indicators in a format of others. The trailer Weir-Export says what the format could not say; a connection that breaks off before its end says that it failed"},
+		{Name: OpIntelHistory, Method: "GET", Path: "/intel/history", Role: Viewer, Input: IntelValue{}, Output: IntelHistory{}, Codes: []Code{Unavailable},
+			Summary: "What operators did about a value"},
+		{Name: OpListUnused, Method: "GET", Path: "/lists/unused", Role: Viewer, Input: ListUnused{}, Output: UnusedPage{}, Codes: []Code{Unavailable},
+			Summary: "Entries of list files that have hit nothing for so many days"},
 	}
 }
 

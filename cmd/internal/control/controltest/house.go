@@ -29,6 +29,7 @@ import (
 	"github.com/weirmail/weir/intel"
 	"github.com/weirmail/weir/intel/contain"
 	"github.com/weirmail/weir/intel/disk"
+	"github.com/weirmail/weir/intel/hits"
 	"github.com/weirmail/weir/intel/ident"
 	"github.com/weirmail/weir/intel/journal"
 	"github.com/weirmail/weir/intel/kv"
@@ -57,6 +58,7 @@ type House struct {
 	Judge      *filter.Judge
 	Quarantine *quarantine.Quarantine
 	Filter     *filter.Filter
+	Hits       *hits.Counter
 	Desk       *incident.Desk
 	Contained  *contain.Book
 
@@ -139,6 +141,9 @@ func (h *House) open() {
 		LocalDomains: site().LocalDomains, IsLocal: func(domain string) bool { s := site(); return s.IsLocal(domain) }, Internal: site().InternalNetworks,
 	}})
 	h.must(err)
+	h.Hits, err = hits.Open(hits.Options{FS: fsys, Dir: h.path("hits")})
+	h.must(err)
+	h.t.Cleanup(func() { _ = h.Hits.Close() })
 	h.build(view)
 	h.Desk, err = incident.New(incident.Options{
 		Ledger: h.Ledger, View: cases, Journal: h.Journal, Tracker: tracker{}, Items: h.Quarantine, Identity: h.Identity,
@@ -200,7 +205,7 @@ func (h *House) build(view *quarantine.View) {
 	})
 	h.must(err)
 	h.Filter, err = filter.New(filter.Options{
-		Judge: h.Judge, Scratch: room, Journal: h.Journal, Quarantine: h.Quarantine, Identity: h.Identity,
+		Hits: h.Hits, Judge: h.Judge, Scratch: room, Journal: h.Journal, Quarantine: h.Quarantine, Identity: h.Identity,
 		Settings: filter.Settings{Parser: parser, OnError: intel.ActionTempfail, Oversize: intel.ActionReject},
 	})
 	h.must(err)
@@ -266,7 +271,7 @@ func (h *House) stores() *control.Stores {
 	if h.closed {
 		return nil
 	}
-	return &control.Stores{Quarantine: h.Quarantine, Ledger: h.Ledger, Journal: h.Journal, Lists: h.Store, Matcher: h.matcher, Judge: h.Judge, Identity: h.Identity, Incidents: h.Desk, Deliveries: tracker{}, Contained: h.Contained}
+	return &control.Stores{Quarantine: h.Quarantine, Ledger: h.Ledger, Journal: h.Journal, Lists: h.Store, Matcher: h.matcher, Judge: h.Judge, Identity: h.Identity, Incidents: h.Desk, Deliveries: tracker{}, Contained: h.Contained, Hits: h.Hits}
 }
 
 // SetLimits makes other limits hold; those that are zero are the server's own, but

@@ -99,6 +99,7 @@ func candidate(c match.Candidate) api.Candidate {
 	a := api.Candidate{
 		Disposition: ind.Disposition.String(), Entry: ind.Pattern.String(), Source: ind.Source, Line: ind.Line,
 		Outcome: string(c.Outcome), Explanation: c.String(), Until: ind.Until, Note: ind.Note, ID: ind.ID, Campaign: ind.Campaign,
+		Confidence: ind.Confidence, TLP: ind.TLP.String(),
 	}
 	if ind.Action != intel.ActionNone {
 		a.Action = ind.Action.String()
