@@ -68,6 +68,26 @@ type Tally struct {
 	Recent []Message // the last ones, the newest first
 }
 
+// Refused is a message that was refused: nothing else remembers what it hit.
+type Refused struct {
+	ID     string // the reference that the client was told
+	Time   time.Time
+	Blocks []Block // eight at most
+}
+
+// Block is something that an indicator blocked.
+type Block struct {
+	Source string
+	Kind   string // of the value
+	Value  string
+}
+
+// Bounds on what is remembered of refused messages.
+const (
+	maxRefused = 20_000
+	maxBlocks  = 8
+)
+
 // key is an indicator of a source.
 type key struct {
 	source  string
@@ -89,6 +109,9 @@ type Counter struct {
 	mu    sync.Mutex
 	since time.Time
 	known map[key]*counted
+
+	refused []Refused // the last ones, the newest last
+	fresh   int       // of them, that are not written
 }
 
 // Open reads what was counted before. Errors are those of wal.Open.
@@ -116,6 +139,9 @@ func (c *Counter) Count(hits []intel.Hit, m Message) {
 	var room [256]byte
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if m.Action == intel.ActionReject {
+		c.refuse(hits, m)
+	}
 	for i := range hits {
 		ind := hits[i].Indicator
 		pattern := ind.Pattern.AppendKey(room[:0])
@@ -135,6 +161,41 @@ func (c *Counter) Count(hits []intel.Hit, m Message) {
 		copy(n.Recent[1:], n.Recent)
 		n.Recent[0] = m
 	}
+}
+
+// refuse remembers a message that was refused.
+func (c *Counter) refuse(hits []intel.Hit, m Message) {
+	r := Refused{ID: m.ID, Time: m.Time}
+	for i := range hits {
+		h := &hits[i]
+		if h.Indicator.Disposition != intel.Block || h.Observable.Value.IsZero() || len(r.Blocks) == maxBlocks {
+			continue
+		}
+		r.Blocks = append(r.Blocks, Block{h.Indicator.Source, h.Observable.Value.Kind().String(), h.Observable.Value.String()})
+	}
+	c.keep(r)
+	c.fresh++
+}
+
+// keep adds a refused message and forgets the oldest.
+func (c *Counter) keep(r Refused) {
+	if len(c.refused) >= maxRefused+maxRefused/10 { // seldom, since it moves all of them
+		c.refused = slices.Clone(c.refused[len(c.refused)-maxRefused:])
+	}
+	c.refused = append(c.refused, r)
+}
+
+// RefusedAs gives what blocked a message that was refused with this reference, as
+// long as it is among the last 20 000 of them.
+func (c *Counter) RefusedAs(id string) (Refused, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, r := range slices.Backward(c.refused) {
+		if r.ID == id {
+			return r, true
+		}
+	}
+	return Refused{}, false
 }
 
 // Of gives what is known of an indicator; ok is false where it was never hit, or

@@ -156,6 +156,9 @@ func TestTheLogDoesNotGrowForEver(t *testing.T) {
 	dir := t.TempDir()
 	c := open(t, Options{Dir: dir})
 	const indicators, rounds = 2000, 60
+	refusal := seen("refused", 0)
+	refusal.Action = intel.ActionReject
+	c.Count([]intel.Hit{hit(t, "feed:b", "evil.example")}, refusal)
 	hits := make([]intel.Hit, indicators)
 	for i := range hits {
 		hits[i] = hit(t, "feed:a", fmt.Sprintf("n%d.example", i))
@@ -186,6 +189,9 @@ func TestTheLogDoesNotGrowForEver(t *testing.T) {
 	}
 	if !c.Since().Equal(noon) {
 		t.Errorf("since %s", c.Since())
+	}
+	if _, ok := c.RefusedAs("refused"); !ok || len(c.refused) != 1 {
+		t.Errorf("of the refused one there are %+v", c.refused)
 	}
 }
 
@@ -220,4 +226,46 @@ func BenchmarkCount(b *testing.B) {
 	for b.Loop() {
 		c.Count(hits, m)
 	}
+}
+
+func TestWhatBlockedARefusedMessageIsFoundByItsReference(t *testing.T) {
+	dir := t.TempDir()
+	c := open(t, Options{Dir: dir})
+	blocked := hit(t, "feed:a", "evil.example")
+	blocked.Observable.Value = blocked.Indicator.Pattern.Value()
+	allowed := hit(t, "list:allow/a.txt", "good.example")
+	allowed.Indicator.Disposition = intel.Allow
+	for i := range maxRefused + 3000 {
+		m := seen(fmt.Sprint("r", i), time.Duration(i)*time.Second)
+		m.Action = intel.ActionReject
+		c.Count([]intel.Hit{blocked, allowed}, m)
+	}
+	c.Count([]intel.Hit{blocked}, seen("held", 0))
+	check := func() {
+		t.Helper()
+		r, ok := c.RefusedAs(fmt.Sprint("r", maxRefused+2999))
+		if !ok || len(r.Blocks) != 1 || r.Blocks[0] != (Block{"feed:a", "domain", "evil.example"}) {
+			t.Errorf("%+v", r)
+		}
+		if _, ok := c.RefusedAs("r3000"); !ok {
+			t.Error("one of the last 20 000 is forgotten")
+		}
+		for _, id := range []string{"held", "r0", ""} {
+			if r, ok := c.RefusedAs(id); ok {
+				t.Errorf("%+v", r)
+			}
+		}
+	}
+	check()
+	for range 2 {
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+		c = open(t, Options{Dir: dir})
+		check()
+	}
+	if len(c.refused) > maxRefused+maxRefused/10 {
+		t.Errorf("%d are kept", len(c.refused))
+	}
+	_ = c.Close()
 }

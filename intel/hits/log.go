@@ -22,6 +22,17 @@ const siteFolder disk.Site = "hits.folder" // the log's folder in its parent
 type record struct {
 	Since int64   `cbor:"0,keyasint,omitempty"` // only in the first
 	Hits  []entry `cbor:"1,keyasint,omitempty"`
+	// Refused messages, each of which stands in one record, and again where the log is
+	// written anew.
+	Refused []refused `cbor:"2,keyasint,omitempty"`
+	Anew    bool      `cbor:"3,keyasint,omitempty"` // the messages of this record are all there were
+}
+
+type refused struct {
+	_      struct{} `cbor:",toarray"`
+	ID     string
+	Time   int64
+	Blocks [][3]string // source, kind, value
 }
 
 type entry struct {
@@ -82,6 +93,16 @@ func (c *Counter) read() error {
 		if rec.Since != 0 {
 			c.since = time.Unix(rec.Since, 0).UTC()
 		}
+		if rec.Anew {
+			c.refused = nil
+		}
+		for _, m := range rec.Refused {
+			r := Refused{ID: m.ID, Time: time.Unix(m.Time, 0).UTC()}
+			for _, b := range m.Blocks[:min(maxBlocks, len(m.Blocks))] {
+				r.Blocks = append(r.Blocks, Block{b[0], b[1], b[2]})
+			}
+			c.keep(r)
+		}
 		for i := range rec.Hits {
 			e := &rec.Hits[i]
 			n := &counted{Tally: Tally{Count: e.Count, First: time.Unix(e.First, 0).UTC(), Last: time.Unix(e.Last, 0).UTC()}}
@@ -103,6 +124,16 @@ func (c *Counter) Flush(ctx context.Context) error {
 	if err := c.flush(ctx, func(n *counted) bool { return n.dirty }); err != nil {
 		return err
 	}
+	c.mu.Lock()
+	fresh := min(c.fresh, len(c.refused))
+	recent := slices.Clone(c.refused[len(c.refused)-fresh:])
+	c.mu.Unlock()
+	if err := c.flushRefused(ctx, recent); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	c.fresh -= fresh
+	c.mu.Unlock()
 	return c.shorten(ctx)
 }
 
@@ -126,6 +157,27 @@ func (c *Counter) flush(ctx context.Context, wanted func(*counted) bool) error {
 		}
 	}
 	return nil
+}
+
+// flushRefused writes messages that were refused.
+func (c *Counter) flushRefused(ctx context.Context, all []Refused) error {
+	for part := range slices.Chunk(all, perRecord) {
+		if err := c.append(ctx, record{Refused: refusedIn(part)}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func refusedIn(all []Refused) (written []refused) {
+	for i := range all {
+		m := refused{ID: all[i].ID, Time: all[i].Time.Unix()}
+		for _, b := range all[i].Blocks {
+			m.Blocks = append(m.Blocks, [3]string{b.Source, b.Kind, b.Value})
+		}
+		written = append(written, m)
+	}
+	return written
 }
 
 // take gives how things stand with some.
@@ -171,9 +223,10 @@ func (c *Counter) append(ctx context.Context, rec record) error {
 // shorten writes the log anew where most of it says what is no longer so. What is
 // dropped was said again before.
 func (c *Counter) shorten(ctx context.Context) error {
-	const each = 200 // bytes of an indicator, about
+	const each = 200 // bytes of an indicator or a refused message, about
 	c.mu.Lock()
-	most := int64(4*segmentBytes + maxBloat*each*len(c.known))
+	most := int64(4*segmentBytes + maxBloat*each*(len(c.known)+len(c.refused)))
+	rejected := slices.Clone(c.refused[:len(c.refused)-min(c.fresh, len(c.refused))]) // the others are still to come
 	c.mu.Unlock()
 	segments := c.log.Segments()
 	if int64(c.log.Last())-int64(segments[0].Base) < most {
@@ -182,7 +235,7 @@ func (c *Counter) shorten(ctx context.Context) error {
 	if err := c.log.Roll(ctx); err != nil {
 		return err
 	}
-	first, err := cbor.Marshal(record{Since: c.since.Unix()})
+	first, err := cbor.Marshal(record{Since: c.since.Unix(), Anew: true, Refused: refusedIn(rejected)})
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,141 @@
+package unblock
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/weirmail/weir/intel/kv"
+	"github.com/weirmail/weir/intel/ledger"
+)
+
+// View lists requests. It is a ledger.View over a database that it shares: its keys
+// begin with its prefix.
+//
+//	unblock/r | ID with all bits turned → request (newest first)
+type View struct {
+	db    *kv.DB
+	batch kv.Batch // of Apply, whose calls do not overlap; empty between them
+}
+
+const (
+	viewName   = "unblock"
+	viewPrefix = "unblock/r"
+)
+
+var _ ledger.View = (*View)(nil)
+
+// NewView makes a view over a database.
+func NewView(db *kv.DB) *View { return &View{db: db} }
+
+// Name implements ledger.View.
+func (v *View) Name() string { return viewName }
+
+// Applied implements ledger.View.
+func (v *View) Applied() (ledger.Cursor, error) { return ledger.AppliedIn(v.db, viewName) }
+
+// Rebuild implements ledger.View.
+func (v *View) Rebuild(ctx context.Context) error {
+	// The cursor goes first: what is left without it is only applied again.
+	var b kv.Batch
+	b.SetApplied(viewName, nil)
+	if err := v.db.Commit(&b); err != nil {
+		return err
+	}
+	return v.db.DeletePrefix(ctx, []byte(viewPrefix))
+}
+
+// Apply implements ledger.View.
+func (v *View) Apply(_ context.Context, events []ledger.Event, upTo ledger.Cursor) error {
+	s, err := v.db.Snapshot()
+	if err != nil {
+		return err
+	}
+	defer s.Release()
+	changed := map[string]*Request{}
+	for n := range events {
+		e := &events[n]
+		id, ok := idOf(e.Entity)
+		if !ok || !strings.HasPrefix(e.Type, "unblock-") {
+			continue
+		}
+		if changed[id] == nil {
+			if changed[id], err = load(s, id); err != nil {
+				return err
+			}
+		}
+		if err := changed[id].apply(e); err != nil {
+			return err
+		}
+	}
+	defer v.batch.Reset()
+	for id, r := range changed {
+		if r.ID == "" {
+			continue
+		}
+		value, err := json.Marshal(r)
+		if err != nil {
+			return err
+		}
+		v.batch.Set(keyOf(id), value)
+	}
+	v.batch.SetApplied(viewName, upTo.Bytes())
+	return v.db.Commit(&v.batch)
+}
+
+func load(s *kv.Snapshot, id string) (*Request, error) {
+	value, ok, err := s.Get(keyOf(id), nil)
+	if err != nil || !ok {
+		return &Request{}, err
+	}
+	return decodeRequest(value)
+}
+
+func decodeRequest(value []byte) (*Request, error) {
+	r := &Request{}
+	if err := json.Unmarshal(value, r); err != nil {
+		return nil, fmt.Errorf("a request in the view: %w", err)
+	}
+	return r, nil
+}
+
+// keyOf turns the bits of an ID, so that the newest stands first.
+func keyOf(id string) []byte {
+	key := append([]byte(viewPrefix), id...)
+	for i := len(viewPrefix); i < len(key); i++ {
+		key[i] = ^key[i]
+	}
+	return key
+}
+
+// each gives requests, the newest first, behind the one with this ID; until visit
+// gives false.
+func (v *View) each(before string, visit func(*Request) bool) error {
+	s, err := v.db.Snapshot()
+	if err != nil {
+		return err
+	}
+	defer s.Release()
+	var from []byte
+	if before != "" {
+		from = keyOf(before)
+	}
+	for e, err := range s.Range([]byte(viewPrefix), from) {
+		if err != nil {
+			return err
+		}
+		if bytes.Equal(e.Key, from) {
+			continue
+		}
+		r, err := decodeRequest(e.Value)
+		if err != nil {
+			return err
+		}
+		if !visit(r) {
+			return nil
+		}
+	}
+	return nil
+}
