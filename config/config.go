@@ -50,6 +50,9 @@ type Config struct {
 	// What happens when mail that was let through turns out to be bad: which copies are pulled out of mailboxes at once, which wait for a person, and which are never touched. The work in the mailboxes is done by `weir pull`, a process of its own; without one, incidents only say what would be pulled.
 	Incident Incident `toml:"incident"`
 
+	// Who may allow what is blocked.
+	Unblock Unblock `toml:"unblock"`
+
 	// How a released message goes back to the MTA.
 	Reinject Reinject `toml:"reinject"`
 
@@ -291,6 +294,12 @@ type Incident struct {
 
 	// How long a message can wait in the MTA's queue (Postfix: `maximal_queue_lifetime`). So long, and a day more, a copy that no log confirms is looked for.
 	QueueLifetime Duration `toml:"queue_lifetime" range:"1h..365d" live:""`
+}
+
+// Unblock is the section [unblock].
+type Unblock struct {
+	// Who wants a value allowed does not allow it himself: he asks for it (`weir intel unblock --request`), and another operator approves it. Entries that allow something cannot be added then in any other way but by editing the lists.
+	SecondPerson bool `toml:"second_person" live:""`
 }
 
 // Reinject is the section [reinject].

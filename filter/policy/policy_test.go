@@ -206,6 +206,19 @@ func TestReasonsNameTheHitsBehindTheRule(t *testing.T) {
 	}
 }
 
+func TestARuleSeesHowSureASourceIs(t *testing.T) {
+	p := parse(t, oneRule("blocks.exists(b, b.confidence >= 80)", "hold"))
+	for confidence, want := range map[int]intel.Action{0: intel.ActionAccept, 79: intel.ActionAccept, 80: intel.ActionHold} {
+		e := sampleEvidence(t, "a@example.org")
+		h := hit(t, "a.example", intel.RoleURL, intel.Block, intel.ActionNone)
+		h.Indicator.Confidence = confidence
+		e.Hits = []intel.Hit{h}
+		if v := p.Decide(e); v.Action != want {
+			t.Errorf("%d: %v, want %v", confidence, v.Action, want)
+		}
+	}
+}
+
 func TestTheShippedPolicyHoldsWhatIsListed(t *testing.T) {
 	p, err := Parse(DefaultName, Default(), Options{})
 	if err != nil {

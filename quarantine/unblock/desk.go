@@ -96,14 +96,15 @@ func (d *Desk) Ask(ctx context.Context, a Asking) (r Request, isNew bool, err er
 	return r, true, err
 }
 
-// Approve says that somebody approves a request, before the list is written. Where
-// second is set it has to be another one than who asked. Errors satisfy ErrNotFound,
+// Approve says that somebody approves a request, before the list is written, and
+// what speaks against it all the same. Where second is set it has to be another one
+// than who asked. Errors satisfy ErrNotFound,
 // ErrDecided, ErrReason or ErrSecondPerson, or are the ledger's.
-func (d *Desk) Approve(ctx context.Context, id, actor, reason string, second bool) (Request, error) {
+func (d *Desk) Approve(ctx context.Context, id, actor, reason string, against []string, second bool) (Request, error) {
 	if strings.TrimSpace(reason) == "" {
 		return Request{}, ErrReason
 	}
-	e, err := event(typeApproving, struct{}{})
+	e, err := event(typeApproving, approvingData{Against: against})
 	if err != nil {
 		return Request{}, err
 	}

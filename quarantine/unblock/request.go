@@ -58,6 +58,11 @@ type requestedData struct {
 	Until     time.Time `json:"until"`
 }
 
+// approvingData is what unblock-approving says.
+type approvingData struct {
+	Against []string `json:"against,omitempty"` // what spoke against it, and was overridden
+}
+
 // writtenData is what unblock-approved says.
 type writtenData struct {
 	Entry string    `json:"entry"`

@@ -54,13 +54,13 @@ func TestARequestIsDecidedOnceAndByAnotherPersonWhereThatIsWanted(t *testing.T) 
 	if again, isNew, err := d.Ask(ctx, Asking{Value: "shop.example", Actor: "unix:2000", Reason: "me too"}); err != nil || isNew || again.ID != r.ID {
 		t.Errorf("%+v, %t, %v", again, isNew, err)
 	}
-	if _, err := d.Approve(ctx, r.ID, "unix:1000", "I say so", true); !errors.Is(err, ErrSecondPerson) {
+	if _, err := d.Approve(ctx, r.ID, "unix:1000", "I say so", nil, true); !errors.Is(err, ErrSecondPerson) {
 		t.Error(err)
 	}
-	if _, err := d.Approve(ctx, r.ID, "unix:2000", " ", true); !errors.Is(err, ErrReason) {
+	if _, err := d.Approve(ctx, r.ID, "unix:2000", " ", nil, true); !errors.Is(err, ErrReason) {
 		t.Error(err)
 	}
-	got, err := d.Approve(ctx, r.ID, "unix:2000", "it is one", true)
+	got, err := d.Approve(ctx, r.ID, "unix:2000", "it is one", nil, true)
 	if err != nil || got.State != Approving || got.Decider != "unix:2000" || got.Why != "it is one" {
 		t.Fatal(got, err)
 	}
@@ -71,7 +71,7 @@ func TestARequestIsDecidedOnceAndByAnotherPersonWhereThatIsWanted(t *testing.T) 
 	if got, err = d.Failed(ctx, r.ID, "unix:2000"); err != nil || got.State != Open || got.Decider != "" {
 		t.Fatal(got, err)
 	}
-	if _, err = d.Approve(ctx, r.ID, "unix:1000", "mine", false); err != nil {
+	if _, err = d.Approve(ctx, r.ID, "unix:1000", "mine", nil, false); err != nil {
 		t.Fatal(err)
 	}
 	until := time.Now().Add(2 * time.Hour).UTC().Truncate(time.Second)
@@ -80,11 +80,11 @@ func TestARequestIsDecidedOnceAndByAnotherPersonWhereThatIsWanted(t *testing.T) 
 		t.Fatal(got, err)
 	}
 	for what, err := range map[string]error{
-		"approve":   second(d.Approve(ctx, r.ID, "unix:2000", "x", false)),
+		"approve":   second(d.Approve(ctx, r.ID, "unix:2000", "x", nil, false)),
 		"refuse":    second(d.Refuse(ctx, r.ID, "unix:2000", "x")),
 		"written":   second(d.Written(ctx, r.ID, "unix:2000", "", "", until)),
 		"fail":      second(d.Failed(ctx, r.ID, "unix:2000")),
-		"not there": notFoundIs(second(d.Approve(ctx, "01KB0000000000000000000001", "unix:2000", "x", false))),
+		"not there": notFoundIs(second(d.Approve(ctx, "01KB0000000000000000000001", "unix:2000", "x", nil, false))),
 	} {
 		if !errors.Is(err, ErrDecided) {
 			t.Errorf("%s: %v", what, err)

@@ -43,7 +43,7 @@ func (a *App) serveControl() error {
 		Limits: func() control.Limits {
 			now := a.current()
 			return control.Limits{MessageSize: int64(now.Milter.MessageSizeLimit), LookBack: time.Duration(now.Journal.Lookback), ListsDir: string(now.Lists.Dir),
-				OwnDomains: ownDomains(now)}
+				OwnDomains: ownDomains(now), SecondPerson: now.Unblock.SecondPerson}
 		},
 		Access: accessOf(cfg), Logger: a.log.Logger, Metrics: a.metrics,
 	})
@@ -113,7 +113,7 @@ func (a *App) stores() *control.Stores {
 		return nil
 	}
 	open := &control.Stores{Quarantine: h.quarantine, Ledger: watchedLedger{h.ledger, a}, Journal: h.journal,
-		Lists: h.store, Matcher: h.matcher, Judge: h.judge, Identity: h.identity, Deliveries: h.deliveries, Incidents: h.desk, Feeds: h.feeds, Contained: h.contained}
+		Lists: h.store, Matcher: h.matcher, Judge: h.judge, Identity: h.identity, Deliveries: h.deliveries, Incidents: h.desk, Feeds: h.feeds, Contained: h.contained, Requests: h.requests}
 	if h.hits != nil {
 		open.Hits = h.hits
 	}

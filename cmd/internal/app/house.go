@@ -29,6 +29,7 @@ import (
 	"github.com/weirmail/weir/quarantine/delivery"
 	"github.com/weirmail/weir/quarantine/hunt"
 	"github.com/weirmail/weir/quarantine/incident"
+	"github.com/weirmail/weir/quarantine/unblock"
 )
 
 // house is all that stands on the state folder.
@@ -53,6 +54,8 @@ type house struct {
 	incidents  *incident.View
 	desk       *incident.Desk
 	hunt       *hunt.Hunt
+	asked      *unblock.View
+	requests   *unblock.Desk
 
 	closers []func()
 }
@@ -197,9 +200,10 @@ func (a *App) openLedger(ctx context.Context, cfg *config.Config, h *house) erro
 		return err
 	}
 	h.containing = contain.NewView(db)
+	h.asked = unblock.NewView(db)
 	h.ledger, err = ledger.Open(ledger.Options{
 		FS: a.o.FS, Dir: filepath.Join(string(cfg.State.Dir), "ledger"), Index: db, Node: h.identity.Node(), Key: h.identity.Key(backup.LedgerKey),
-		NewID: h.identity.NewID, Views: []ledger.View{h.view, h.incidents, h.containing}, Logger: a.log.Logger, Metrics: h.metrics,
+		NewID: h.identity.NewID, Views: []ledger.View{h.view, h.incidents, h.containing, h.asked}, Logger: a.log.Logger, Metrics: h.metrics,
 		MinFree: lastRoom(cfg),
 	})
 	if err != nil {
@@ -282,6 +286,9 @@ func (a *App) build(cfg *config.Config, h *house, r *rules) (err error) {
 	}
 	settings, err := quarantineSettings(cfg, r)
 	if err != nil {
+		return err
+	}
+	if h.requests, err = unblock.New(unblock.Options{Ledger: watchedLedger{h.ledger, a}, View: h.asked, NewID: h.identity.NewID}); err != nil {
 		return err
 	}
 	h.quarantine, err = quarantine.New(quarantine.Options{

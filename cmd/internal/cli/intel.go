@@ -17,7 +17,7 @@ import (
 
 func (a *app) intel() *cobra.Command {
 	return group("intel", "Show, find, change and export what is known of values", a.intelShow(), a.intelSearch(), a.intelAdd(), a.intelRemove(), a.intelImport(),
-		a.intelExport(), a.intelHistory(), a.intelUnblock())
+		a.intelExport(), a.intelHistory(), a.intelUnblock(), a.intelRequests(), a.intelApprove(), a.intelRefuse())
 }
 
 // unblocker is what weir intel unblock was told.
@@ -25,13 +25,14 @@ type unblocker struct {
 	value, reason, until string
 	days                 int
 	yes, release         bool
-	restore              bool
+	restore, request     bool
+	reference            string
 }
 
 func (a *app) intelUnblock() *cobra.Command {
 	var u unblocker
 	c := &cobra.Command{
-		Use:   "unblock VALUE",
+		Use:   "unblock [VALUE]",
 		Short: "Allow a value that is blocked wrongly, for a time",
 		Long: `Allow a value that is blocked wrongly, for a time. It shows first what depends on it: the
 entries that list it, messages of the last days that carry it, items that are held
@@ -44,12 +45,26 @@ VALUE is written as in a list file, without options: evil.example, .evil.example
 below it too, a URL, a URL and * for all that begin so, an address, a digest, a range.
 
 --release releases what is held because of it, and --restore puts back what incidents
-that rest on it have pulled; both judge each message again.`,
+that rest on it have pulled; both judge each message again.
+
+--request only asks for it, which viewers may do too: an operator approves or refuses it
+(weir intel requests). With --reference, the number in a bounce or the ID of a held message,
+VALUE may be left out where the message was stopped for one thing alone. With
+unblock.second_person in the configuration everybody has to ask.`,
 		Example: `  weir intel unblock shop.example --reason "false alarm, case 12"
-  weir intel unblock shop.example --reason "false alarm, case 12" --until 14d --yes --release --restore`,
-		Args: cobra.ExactArgs(1),
+  weir intel unblock shop.example --reason "false alarm, case 12" --until 14d --yes --release --restore
+  weir intel unblock --request --reference 01JD5ZK3V7Q2 --reason "a supplier called"`,
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			u.value = args[0]
+			if len(args) > 0 {
+				u.value = args[0]
+			}
+			if u.request {
+				return a.askUnblock(c.Context(), &u)
+			}
+			if u.value == "" || u.reference != "" {
+				return usagef("unblock takes a VALUE; --reference goes with --request")
+			}
 			return a.unblock(c.Context(), &u)
 		},
 	}
@@ -58,6 +73,8 @@ that rest on it have pulled; both judge each message again.`,
 	f.StringVar(&u.until, "until", "30d", "how `long` the entry holds: 30d, or a time such as 2026-12-31")
 	f.IntVar(&u.days, "days", 7, "how many days of mail are looked at")
 	f.BoolVar(&u.yes, "yes", false, "do it, rather than only show what depends on it")
+	f.BoolVar(&u.request, "request", false, "only ask for it: an operator approves or refuses it")
+	f.StringVar(&u.reference, "reference", "", "with --request: of the `message` that was stopped, the number in the bounce or its ID in quarantine")
 	f.BoolVar(&u.release, "release", false, "release what is held because of it")
 	f.BoolVar(&u.restore, "restore", false, "put back what incidents that rest on it have pulled")
 	return a.daemonFlags(a.jsonFlag(c))

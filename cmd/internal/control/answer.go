@@ -19,6 +19,7 @@ import (
 	"github.com/weirmail/weir/intel/wal"
 	"github.com/weirmail/weir/quarantine"
 	"github.com/weirmail/weir/quarantine/incident"
+	"github.com/weirmail/weir/quarantine/unblock"
 )
 
 // write sends a JSON document.
@@ -76,9 +77,9 @@ func errorOf(err error) *api.Error {
 		e.Cure = "release it with override and a reason if it may go all the same"
 	case errors.Is(err, quarantine.ErrNotFound), errors.Is(err, incident.ErrNotFound), errors.Is(err, feed.ErrUnknown):
 		e.Code = api.NotFound
-	case errors.Is(err, quarantine.ErrRecipient):
+	case errors.Is(err, quarantine.ErrRecipient), errors.Is(err, unblock.ErrNotFound):
 		e.Code = api.NotFound
-	case errors.Is(err, quarantine.ErrAmbiguous), errors.Is(err, incident.ErrAmbiguous):
+	case errors.Is(err, quarantine.ErrAmbiguous), errors.Is(err, incident.ErrAmbiguous), errors.Is(err, unblock.ErrAmbiguous):
 		e.Code, e.Cure = api.Ambiguous, "write more of the ID"
 	case errors.Is(err, quarantine.ErrGone):
 		e.Code = api.Gone
@@ -90,13 +91,19 @@ func errorOf(err error) *api.Error {
 		e.Code = api.LeaseLost
 	case errors.Is(err, incident.ErrSecondPerson):
 		e.Code, e.Cure = api.SecondPerson, "ask a colleague who is an operator too: weir incident approve"
+	case errors.Is(err, unblock.ErrSecondPerson):
+		e.Code, e.Cure = api.SecondPerson, "ask a colleague who is an operator too: weir intel approve"
+	case errors.Is(err, unblock.ErrDecided):
+		e.Code, e.Cure = api.Closed, "weir intel requests shows what became of it"
+	case errors.Is(err, unblock.ErrTooMany):
+		e.Code, e.Cure = api.Busy, "decide some of them first: weir intel requests"
 	case errors.Is(err, incident.ErrClosed):
 		e.Code, e.Cure = api.Closed, "open another one"
 	case errors.Is(err, incident.ErrNothing), errors.Is(err, feed.ErrNotHeld):
 		e.Code = api.Nothing
 	case errors.Is(err, incident.ErrBusy):
 		e.Code, e.Cure = api.Busy, "try again in a moment"
-	case errors.Is(err, quarantine.ErrReason), errors.Is(err, incident.ErrReason), errors.Is(err, incident.ErrInvalid), errors.Is(err, ledger.ErrTooLarge), errors.Is(err, ledger.ErrInvalid), errors.Is(err, ledger.ErrCursor), errors.Is(err, store.ErrPlace):
+	case errors.Is(err, quarantine.ErrReason), errors.Is(err, incident.ErrReason), errors.Is(err, unblock.ErrReason), errors.Is(err, incident.ErrInvalid), errors.Is(err, ledger.ErrTooLarge), errors.Is(err, ledger.ErrInvalid), errors.Is(err, ledger.ErrCursor), errors.Is(err, store.ErrPlace):
 		e.Code = api.BadRequest
 	case errors.Is(err, incident.ErrTooMany): // for good, as a copy that is too large
 		e.Code, e.Cure = api.TooLarge, "take the rest out of the mailbox by hand"

@@ -22,6 +22,9 @@ func (s *Server) intelAdd(ctx context.Context, c *call, st *Stores, in *api.Inte
 	if err != nil {
 		return nil, err
 	}
+	if l.disposition == intel.Allow && s.limits().SecondPerson {
+		return nil, errSecondPerson()
+	}
 	if in.DryRun {
 		dir, err := s.listsDir()
 		if err != nil {

@@ -30,11 +30,12 @@ func (s *Server) intelShow(_ context.Context, _ *call, st *Stores, in *api.Intel
 	shown := api.IntelShown{Value: p.String(), Kind: p.Kind().String()}
 	snapshot := st.Matcher.Acquire()
 	defer snapshot.Release()
-	found, err := snapshot.Explain(intel.Observable{Value: u.value}, intel.DirectionAny, time.Now())
+	now := time.Now() // one for both, whose candidates are the same then
+	found, err := snapshot.Explain(intel.Observable{Value: u.value}, intel.DirectionAny, now)
 	if err != nil {
 		return nil, err
 	}
-	tested, err := explain.Observable(snapshot, intel.Observable{Value: u.value}, intel.DirectionAny, time.Now())
+	tested, err := explain.Observable(snapshot, intel.Observable{Value: u.value}, intel.DirectionAny, now)
 	if err != nil {
 		return nil, err
 	}

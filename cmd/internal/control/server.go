@@ -55,10 +55,11 @@ type Options struct {
 
 // Limits is what the operations take from the configuration.
 type Limits struct {
-	MessageSize int64         // bytes of the largest message; 0: 128 MiB
-	LookBack    time.Duration // how far back incidents look that say nothing else; 0: 30 days
-	ListsDir    string        // where list files stand; empty: operators cannot write lists here
-	OwnDomains  []string      // of this site, canonical: an entry that blocks one is warned of
+	MessageSize  int64         // bytes of the largest message; 0: 128 MiB
+	LookBack     time.Duration // how far back incidents look that say nothing else; 0: 30 days
+	ListsDir     string        // where list files stand; empty: operators cannot write lists here
+	SecondPerson bool          // nobody allows alone what he wants allowed
+	OwnDomains   []string      // of this site, canonical: an entry that blocks one is warned of
 }
 
 // Reloaded says what a reload found.
@@ -408,6 +409,12 @@ func (s *Server) handle() map[string]handler {
 		api.OpIntelExport:  over(s, s.intelExport),
 		api.OpIntelHistory: over(s, s.intelHistory),
 		api.OpListUnused:   over(s, s.listUnused),
+
+		api.OpUnblockAsk:      asking(s, s.askUnblock),
+		api.OpUnblockRequests: asking(s, s.unblockRequests),
+		api.OpUnblockCase:     asking(s, s.unblockCase),
+		api.OpUnblockApprove:  asking(s, s.approveUnblock),
+		api.OpUnblockRefuse:   asking(s, s.refuseUnblock),
 
 		api.OpJobLease:   desk(s, s.leaseJobs),
 		api.OpJobRenew:   desk(s, s.renewJobs),

@@ -18,7 +18,7 @@ import (
 )
 
 // Stores is what the daemon keeps, while it is open. All fields but Deliveries,
-// Incidents, Feeds, Contained and Hits are required.
+// Incidents, Feeds, Contained, Hits and Requests are required.
 type Stores struct {
 	Quarantine Quarantine
 	Ledger     Ledger
@@ -32,6 +32,7 @@ type Stores struct {
 	Feeds      Feeds      // nil: there are none
 	Contained  Contained  // nil: nobody can be contained
 	Hits       Hits       // nil: nobody counts them
+	Requests   Requests   // nil: nobody can ask for something to be unblocked
 }
 
 // Quarantine holds messages; *quarantine.Quarantine is one.
@@ -77,6 +78,7 @@ type Lists interface {
 type Hits interface {
 	Of(source string, p intel.Pattern) (hits.Tally, bool)
 	Since() time.Time
+	RefusedAs(id string) (hits.Refused, bool)
 }
 
 // Matcher gives the lists in force to look something up; *match.Matcher is one.

@@ -72,11 +72,16 @@ func (u *unblockable) snapshot() (*match.Snapshot, error) {
 }
 
 func (s *Server) unblockPlan(ctx context.Context, c *call, st *Stores, in *api.UnblockPlan) (any, error) {
+	return s.evidence(ctx, c, st, in)
+}
+
+// evidence gives what depends on a value, and records that somebody looked.
+func (s *Server) evidence(ctx context.Context, c *call, st *Stores, in *api.UnblockPlan) (*api.Unblocking, error) {
 	u, err := unblockableOf(in.Value)
 	if err != nil {
 		return nil, err
 	}
-	answer := api.Unblocking{Value: u.line, Days: cmp.Or(in.Days, unblockDays), Examples: []api.JournalEntry{}, Items: []api.Item{}, Incidents: []api.Incident{}}
+	answer := &api.Unblocking{Value: u.line, Days: cmp.Or(in.Days, unblockDays), Examples: []api.JournalEntry{}, Items: []api.Item{}, Incidents: []api.Incident{}}
 	since := time.Now().AddDate(0, 0, -answer.Days)
 	if err := record(ctx, st, c, typeSearched, searchedData{Value: u.line, Since: since.UTC()}); err != nil {
 		return nil, err
@@ -89,7 +94,7 @@ func (s *Server) unblockPlan(ctx context.Context, c *call, st *Stores, in *api.U
 		return nil, err
 	}
 	defer alone.Release()
-	if err := passedWith(ctx, st, u, alone, since, &answer); err != nil {
+	if err := passedWith(ctx, st, u, alone, since, answer); err != nil {
 		return nil, err
 	}
 	if answer.Items, err = heldFor(ctx, st, alone); err != nil {
@@ -227,6 +232,9 @@ func (s *Server) unblock(ctx context.Context, c *call, st *Stores, in *api.Unblo
 	}
 	if err := mayAllow(in.Until); err != nil {
 		return nil, err
+	}
+	if s.limits().SecondPerson {
+		return nil, errSecondPerson()
 	}
 	ind := intel.Indicator{Pattern: u.pattern, Disposition: intel.Allow, Until: in.Until, Note: noteOf("unblocked", c.caller.Actor, in.Reason)}
 	result, reloaded, err := s.list(ctx, c, st, listing{kind: typeUnblocked, disposition: intel.Allow, reason: in.Reason, change: edit.Change{Put: []intel.Indicator{ind}}})

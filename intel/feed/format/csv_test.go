@@ -42,7 +42,7 @@ func TestThreatFoxIsReadWithKindAndConfidence(t *testing.T) {
 	}
 	wantPatterns(t, all, "ip 203.0.113.9", "domain c2.evil.example", "sha256 275a021bbfb6489e54d471899f7db9d1663fc695ec2fe2a2c4538aabf651fd0f")
 	wantReport(t, report, "3 entries; passed over: 1 low confidence, 1 unsupported (kind sha3_384_hash 1)")
-	if ind := all[1]; ind.ID != "2002" || ind.Note != "botnet_cc, Some Stealer, stealer,c2" || !ind.Until.Equal(time.Date(2026, 11, 21, 11, 30, 0, 0, time.UTC)) {
+	if ind := all[1]; ind.ID != "2002" || ind.Confidence != 75 || ind.Note != "botnet_cc, Some Stealer, stealer,c2" || !ind.Until.Equal(time.Date(2026, 11, 21, 11, 30, 0, 0, time.UTC)) {
 		t.Errorf("the domain is %+v", ind)
 	}
 }

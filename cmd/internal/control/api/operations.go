@@ -67,6 +67,12 @@ const (
 	OpUnblockPlan = "unblock-plan"
 	OpUnblock     = "unblock"
 
+	OpUnblockAsk      = "unblock-request"
+	OpUnblockRequests = "unblock-requests"
+	OpUnblockCase     = "unblock-case"
+	OpUnblockApprove  = "unblock-approve"
+	OpUnblockRefuse   = "unblock-refuse"
+
 	OpIntelAdd     = "intel-add"
 	OpIntelRemove  = "intel-remove"
 	OpIntelShow    = "intel-show"
@@ -177,13 +183,23 @@ func incidentOperations() []Operation {
 			Codes: []Code{Unavailable, NotFound, Ambiguous, Gone, Blocked, Busy, Nothing, NoSpace}, Summary: "Put what was pulled back into its mailboxes, and do not pull it for the same reason again"},
 		{Name: OpUnblockPlan, Method: "GET", Path: "/unblock", Role: Operator, Input: UnblockPlan{}, Output: Unblocking{}, Codes: []Code{Unavailable, NoSpace},
 			Summary: "What an unblocking would let through; the ledger records the search"},
-		{Name: OpUnblock, Method: "POST", Path: "/unblock", Role: Operator, Input: Unblock{}, Output: Unblocked{}, Codes: []Code{Unavailable, Busy, NoSpace},
+		{Name: OpUnblock, Method: "POST", Path: "/unblock", Role: Operator, Input: Unblock{}, Output: Unblocked{}, Codes: []Code{Unavailable, SecondPerson, Busy, NoSpace},
 			Summary: "Allow a value for a time, by an entry in lists/allow/operator.txt"},
 	}
 }
 
 func intelOperations() []Operation {
 	return []Operation{
+		{Name: OpUnblockAsk, Method: "POST", Path: "/unblock/requests", Role: Viewer, Input: UnblockAsk{}, Output: UnblockAsked{}, Codes: []Code{Unavailable, NotFound, Ambiguous, Busy, NoSpace},
+			Summary: "Ask for a value to be allowed; for one value there is one open request"},
+		{Name: OpUnblockRequests, Method: "GET", Path: "/unblock/requests", Role: Viewer, Input: UnblockQuery{}, Output: UnblockPage{}, Codes: []Code{Unavailable},
+			Summary: "The requests for values to be allowed, and what became of them"},
+		{Name: OpUnblockCase, Method: "GET", Path: "/unblock/requests/{id}", Role: Operator, Input: UnblockID{}, Output: UnblockCase{}, Codes: []Code{Unavailable, NotFound, Ambiguous, NoSpace},
+			Summary: "A request, what depends on its value, and what speaks against allowing it; the ledger records the search"},
+		{Name: OpUnblockApprove, Method: "POST", Path: "/unblock/requests/{id}/approve", Role: Operator, Input: UnblockApprove{}, Output: UnblockApproved{},
+			Codes: []Code{Unavailable, NotFound, Ambiguous, SecondPerson, Closed, Blocked, NoSpace}, Summary: "Allow what was asked for, for a time, unless a feed lists it today or an incident has come up since"},
+		{Name: OpUnblockRefuse, Method: "POST", Path: "/unblock/requests/{id}/refuse", Role: Operator, Input: UnblockRefuse{}, Output: UnblockRequest{},
+			Codes: []Code{Unavailable, NotFound, Ambiguous, Closed, NoSpace}, Summary: "Refuse a request"},
 		{Name: OpIntelAdd, Method: "POST", Path: "/intel/add", Role: Operator, Input: IntelAdd{}, Output: IntelChanged{}, MaxBody: maxOpening, Codes: []Code{Unavailable, SecondPerson, NoSpace},
 			Summary: "Write entries into the operators' list of a disposition, lists/DISPOSITION/operator.txt, or in a dry run say what would change"},
 		{Name: OpIntelRemove, Method: "POST", Path: "/intel/remove", Role: Operator, Input: IntelRemove{}, Output: IntelChanged{}, Codes: []Code{Unavailable, NotFound, NoSpace},

@@ -59,3 +59,28 @@ func (c *Client) IntelExport(ctx context.Context, e api.IntelExport, w io.Writer
 	}
 	return report, nil
 }
+
+// AskUnblock asks for a value to be allowed.
+func (c *Client) AskUnblock(ctx context.Context, a api.UnblockAsk) (*api.UnblockAsked, error) {
+	return call[api.UnblockAsked](ctx, c, api.OpUnblockAsk, a)
+}
+
+// UnblockRequests lists the requests for values to be allowed.
+func (c *Client) UnblockRequests(ctx context.Context, q api.UnblockQuery) (*api.UnblockPage, error) {
+	return call[api.UnblockPage](ctx, c, api.OpUnblockRequests, q)
+}
+
+// UnblockCase gives a request and what speaks for and against it.
+func (c *Client) UnblockCase(ctx context.Context, id string) (*api.UnblockCase, error) {
+	return call[api.UnblockCase](ctx, c, api.OpUnblockCase, api.UnblockID{ID: id})
+}
+
+// ApproveUnblock allows what was asked for.
+func (c *Client) ApproveUnblock(ctx context.Context, a api.UnblockApprove) (*api.UnblockApproved, error) {
+	return call[api.UnblockApproved](ctx, c, api.OpUnblockApprove, a)
+}
+
+// RefuseUnblock refuses a request.
+func (c *Client) RefuseUnblock(ctx context.Context, r api.UnblockRefuse) (*api.UnblockRequest, error) {
+	return call[api.UnblockRequest](ctx, c, api.OpUnblockRefuse, r)
+}

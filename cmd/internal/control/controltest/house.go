@@ -42,6 +42,7 @@ import (
 	"github.com/weirmail/weir/quarantine/delivery"
 	"github.com/weirmail/weir/quarantine/incident"
 	"github.com/weirmail/weir/quarantine/reinject"
+	"github.com/weirmail/weir/quarantine/unblock"
 )
 
 // House is a daemon's insides without the daemon.
@@ -59,6 +60,7 @@ type House struct {
 	Quarantine *quarantine.Quarantine
 	Filter     *filter.Filter
 	Hits       *hits.Counter
+	Requests   *unblock.Desk
 	Desk       *incident.Desk
 	Contained  *contain.Book
 
@@ -119,8 +121,11 @@ func (h *House) open() {
 	cases, err := incident.NewView(views)
 	h.must(err)
 	containing := contain.NewView(views)
+	asked := unblock.NewView(views)
 	h.Ledger, err = ledger.Open(ledger.Options{FS: fsys, Dir: h.path("ledger"), Index: views, Node: h.Identity.Node(), Key: h.Identity.Key("ledger"),
-		NewID: h.Identity.NewID, Views: []ledger.View{view, cases, containing}})
+		NewID: h.Identity.NewID, Views: []ledger.View{view, cases, containing, asked}})
+	h.must(err)
+	h.Requests, err = unblock.New(unblock.Options{Ledger: h.Ledger, View: asked, NewID: h.Identity.NewID})
 	h.must(err)
 	h.t.Cleanup(func() { _ = h.Ledger.Close() })
 
@@ -271,7 +276,7 @@ func (h *House) stores() *control.Stores {
 	if h.closed {
 		return nil
 	}
-	return &control.Stores{Quarantine: h.Quarantine, Ledger: h.Ledger, Journal: h.Journal, Lists: h.Store, Matcher: h.matcher, Judge: h.Judge, Identity: h.Identity, Incidents: h.Desk, Deliveries: tracker{}, Contained: h.Contained, Hits: h.Hits}
+	return &control.Stores{Quarantine: h.Quarantine, Ledger: h.Ledger, Journal: h.Journal, Lists: h.Store, Matcher: h.matcher, Judge: h.Judge, Identity: h.Identity, Incidents: h.Desk, Deliveries: tracker{}, Contained: h.Contained, Hits: h.Hits, Requests: h.Requests}
 }
 
 // SetLimits makes other limits hold; those that are zero are the server's own, but
