@@ -6,10 +6,9 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/oklog/ulid/v2"
 
 	"github.com/weirmail/weir/intel/disk/faulty"
 	"github.com/weirmail/weir/intel/kv"
@@ -26,7 +25,8 @@ func newDesk(t *testing.T) *Desk {
 	}
 	t.Cleanup(func() { _ = db.Close() })
 	view := NewView(db)
-	newID := func() string { return ulid.Make().String() }
+	var ids atomic.Int64
+	newID := func() string { return fmt.Sprintf("01KB%022d", ids.Add(1)) }
 	l, err := ledger.Open(ledger.Options{FS: faulty.New("/state", 1), Dir: "/state/ledger", Index: db, Node: "node01", Key: make([]byte, 32), NewID: newID, Views: []ledger.View{view}})
 	if err != nil {
 		t.Fatal(err)

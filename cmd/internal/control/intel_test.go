@@ -63,6 +63,15 @@ func TestWhatAnEntryHitIsShownWithTheMessages(t *testing.T) {
 	if item, err := cl.Item(ctx, newest.ID); err != nil || item.MessageID != "2@other.example" || newest.ID == "" || ref == "" {
 		t.Errorf("%+v leads to %+v, %v", newest, item, err)
 	}
+	// A message that comes again is not counted before it does.
+	h.WriteList("block/b.txt", "later.example action=tempfail\n")
+	if action, _ := h.Receive(letter("3@a.example", "a@a.example", "Offers", "https://later.example/"), "a@a.example", "bob@example.org"); action != "tempfail" {
+		t.Fatal(action)
+	}
+	if shown, err := cl.IntelShow(ctx, api.IntelValue{Value: "later.example"}); err != nil || len(shown.Listed) != 1 || shown.Listed[0].Hits != nil {
+		t.Errorf("%+v, %v", shown, err)
+	}
+	h.WriteList("block/b.txt", "")
 	// What did nothing is found.
 	page, err := cl.ListUnused(ctx, api.ListUnused{Days: 1})
 	if err != nil || len(page.Unused) != 0 {
