@@ -270,10 +270,10 @@ func TestWhatIsNotWrittenIsCountedByName(t *testing.T) {
 
 func TestWhatSeveralSourcesSayIsWrittenOnce(t *testing.T) {
 	a, b := dressed(some()[0]), some()[0]
-	b.Confidence, b.TLP = 90, intel.TLPGreen
+	b.Confidence, b.TLP = 90, intel.TLPRed
 	text, report := write(t, export.Options{Format: export.CSV}, a, b, some()[1])
 	got := readBack(t, format.Options{Format: format.CSV, CSV: export.CSVColumns()}, text)
-	if report.Written != 2 || len(got) != 2 || got[0].Confidence != 90 || got[0].TLP != intel.TLPAmberStrict || !got[0].Until.IsZero() || got[0].Note != a.Note {
+	if report.Written != 2 || len(got) != 2 || got[0].Confidence != 90 || got[0].TLP != intel.TLPRed || !got[0].Until.IsZero() || got[0].Note != a.Note {
 		t.Errorf("%s\n%s", report, text)
 	}
 }

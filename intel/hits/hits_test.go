@@ -101,6 +101,10 @@ func TestAPowerCutLosesOnlyWhatWasNotWritten(t *testing.T) {
 	if err := c.Flush(context.Background()); err != nil {
 		t.Fatal(err)
 	}
+	before := c.log.Last()
+	if err := c.Flush(context.Background()); err != nil || c.log.Last() != before {
+		t.Errorf("what did not change is written again: %v", err)
+	}
 	c.Count([]intel.Hit{a}, seen("2", 0))
 	o.FS = d.Reboot(faulty.Nothing)
 	c = open(t, o)
