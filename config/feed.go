@@ -44,8 +44,8 @@ type Feed struct {
 	// Entries that were first seen longer ago are passed over, where the feed says when. 0: none.
 	MaxAge Duration `toml:"max_age" live:"" range:"0s..3650d"`
 
-	// How often it is fetched. A server that says that nothing changed costs little.
-	Every Duration `toml:"every" live:"" range:"1m..30d"`
+	// How often it is fetched. A server that says that nothing changed costs little. At least a minute; `taxii`, whose servers are asked for what was added since, may have two seconds, and is read whole every hour.
+	Every Duration `toml:"every" live:"" range:"2s..30d"`
 
 	// A feed that could not be refreshed for so long counts no more. 0: it counts for ever.
 	Expiry Duration `toml:"expiry" live:"" range:"0s..3650d"`
@@ -73,6 +73,12 @@ type Feed struct {
 
 	// The authorities that may have signed the server's certificate, in PEM. Empty: the system's.
 	CAFile Path `toml:"ca_file" live:""`
+
+	// The certificate that is shown to the server, in PEM, where it wants one.
+	CertFile Path `toml:"cert_file" live:""`
+
+	// Its key.
+	KeyFile Path `toml:"key_file" live:""`
 
 	// The server may have an address that is not public: loopback, private, link-local. Else no name and no redirection leads there.
 	AllowPrivate bool `toml:"allow_private" live:""`
@@ -109,6 +115,9 @@ func (c *Config) checkFeeds(report reporter) {
 		f.checkPlace(at)
 		f.checkSecret(at)
 		f.checkColumns(at)
+		if f.Format != "taxii" && f.Every < Duration(time.Minute) {
+			at("every", "is less than a minute", `write "1m" or more; only format = "taxii" is asked more often`)
+		}
 	}
 }
 
@@ -142,6 +151,8 @@ func (f *Feed) checkSecret(at reporter) {
 		at("header", "is no name of a header field", `write "Auth-Key"`)
 	case f.SecretFile != "" && strings.HasPrefix(f.URL, "http://") && !f.AllowPrivate:
 		at("url", "would send the secret in plain text", "write https")
+	case (f.CertFile == "") != (f.KeyFile == ""):
+		at("key_file", "and cert_file belong together", "give both, or none of them")
 	case f.File != "" && f.SecretFile != "":
 		at("secret_file", "is of no use with file", "take it out")
 	}

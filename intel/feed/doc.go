@@ -4,7 +4,10 @@
 //
 // What a feed publishes is fetched to files first, and read from there as a stream:
 // memory does not grow with a feed. A server that says that nothing changed (ETag,
-// Last-Modified) is believed. Then all of it is read once to see that it can be, and
+// Last-Modified) is believed, and a server of TAXII is asked for what was added since
+// the last time: new versions of objects take the place of older ones, revoked ones
+// end. All of a collection is read once an hour, since nothing tells what a server
+// has removed. Then all of it is read once to see that it can be, and
 // counted; and only if that went well the store takes it over, as one generation.
 // Whatever fails before (a server, a download that breaks off, a page that says
 // "sign in" where there should be a list) leaves what was fetched last in force.

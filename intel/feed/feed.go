@@ -29,8 +29,12 @@ const (
 // Counted is what a reader found besides entries.
 type Counted struct {
 	Unusable int      `json:"unusable,omitempty"` // that were passed over: lines, objects, patterns
+	Revoked  int      `json:"revoked,omitempty"`  // that the feed itself has taken back
 	Examples []string `json:"examples,omitempty"` // some of them, each with its place and why
 	Next     string   `json:"-"`                  // TAXII: what names the next page; empty: there is none
+	// Object, where not nil, is told the ID of each object of a TAXII collection,
+	// revoked ones included. An Indicator's ID is that of the object that lists it.
+	Object func(id string) `json:"-"`
 }
 
 // Opener opens a document, at its beginning.
@@ -64,7 +68,7 @@ type Feed struct {
 	Settings string
 	Manifest func(r io.Reader) iter.Seq2[Event, error] // MISP: reads manifest.json
 
-	Every   time.Duration // how often it is refreshed; default an hour, at least a minute
+	Every   time.Duration // how often it is refreshed; default an hour, at least a minute, for TAXII two seconds
 	Expiry  time.Duration // how long it counts that could not be refreshed; 0: for ever
 	Timeout time.Duration // for one refresh; default 5 minutes
 
@@ -80,6 +84,8 @@ type Feed struct {
 	Secret func() (string, error) // asked at each refresh; nil: none
 	CAFile string                 // authorities that may have signed the server's certificate; empty: the system's
 
+	CertFile, KeyFile string // the certificate that is shown to the server, and its key; empty: none
+
 	AllowPrivate bool // the server may have an address that is not public
 }
 
@@ -92,8 +98,12 @@ const (
 	DefaultMaxChange  = 50
 )
 
-// shortest bounds how often others' servers are asked.
-const shortest = time.Minute
+// The shortest times between two refreshes. A server of TAXII is asked only for
+// what was added since.
+const (
+	shortest      = time.Minute
+	shortestTAXII = 2 * time.Second
+)
 
 var nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$`)
 
@@ -125,6 +135,10 @@ func (f Feed) complete() (Feed, error) {
 	} else if f.Shape != Document {
 		return bad("a %s feed comes from a server", f.Shape)
 	}
+	least := shortest
+	if f.Shape == TAXII {
+		least = shortestTAXII
+	}
 	switch {
 	case f.Shape != Document && f.Shape != TAXII && f.Shape != MISP:
 		return bad("there is no shape %.40q", f.Shape)
@@ -132,8 +146,10 @@ func (f Feed) complete() (Feed, error) {
 		return bad("nothing reads it")
 	case f.Every < 0 || f.Expiry < 0 || f.Timeout < 0 || f.MaxBytes < 0 || f.MaxEntries < 0:
 		return bad("a limit is negative")
-	case f.Every > 0 && f.Every < shortest:
-		return bad("every %s is too often; %s is the least", f.Every, shortest)
+	case f.Every > 0 && f.Every < least:
+		return bad("every %s is too often; %s is the least", f.Every, least)
+	case (f.CertFile == "") != (f.KeyFile == ""):
+		return bad("a certificate and its key belong together")
 	case f.User != "" && f.Header != "":
 		return bad("its secret goes into a header field of its own or is a password, not both")
 	case (f.User != "" || f.Header != "") != (f.Secret != nil):

@@ -46,6 +46,7 @@ type fetching struct {
 	state  *state // of before; only Next changes
 	client *http.Client
 	secret string
+	whole  bool // what was fetched before is not built on
 }
 
 // fetch gets what a feed has now. It gives nil if that is what it had before.
@@ -57,7 +58,7 @@ func (x *fetching) fetch(ctx context.Context, now time.Time) (*content, error) {
 		c.From = x.f.File
 		c.Parts, err = x.copyFile()
 	case x.f.Shape == TAXII:
-		c.Parts, err = x.pages(ctx)
+		err = x.collection(ctx, c)
 	case x.f.Shape == MISP:
 		c.Parts, err = x.events(ctx)
 	default:
@@ -138,6 +139,7 @@ func (x *fetching) get(ctx context.Context, from string, before part, accept str
 		return part{}, short(err)
 	}
 	p.ETag, p.Modified = headerOf(resp, "ETag"), headerOf(resp, "Last-Modified")
+	p.First, p.Last = moment(resp.Header.Get(headerFirst)), moment(resp.Header.Get(headerLast))
 	return p, nil
 }
 

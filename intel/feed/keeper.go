@@ -67,6 +67,7 @@ type kept struct {
 	refreshing sync.Mutex // held by who refreshes it
 	state      *state     // under refreshing
 	applied    string     // version that the store was given since the start; likewise
+	saved      time.Time  // when the state was last written down; likewise
 
 	due  time.Time // under Keeper.mu
 	busy bool      // Run is refreshing it; under Keeper.mu
@@ -311,7 +312,7 @@ func (k *Keeper) Refresh(ctx context.Context, name string) (Status, error) {
 	defer one.refreshing.Unlock()
 	s := one.settings.Load()
 	if err = k.apply(ctx, one, s); err == nil {
-		err = k.refresh(ctx, one, s)
+		err = k.refresh(ctx, one, s, true)
 	}
 	one.publish(s, k.o.Now())
 	return *one.status.Load(), err

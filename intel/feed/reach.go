@@ -37,6 +37,13 @@ func client(f *Feed) (*http.Client, error) {
 			return nil, fmt.Errorf("there is no certificate in PEM in %s", f.CAFile)
 		}
 	}
+	if f.CertFile != "" {
+		pair, err := tls.LoadX509KeyPair(f.CertFile, f.KeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("its certificate %s: %w", f.CertFile, err)
+		}
+		tlsConfig.Certificates = []tls.Certificate{pair}
+	}
 	d := &net.Dialer{Timeout: dialTimeout}
 	if !f.AllowPrivate {
 		d.Control = publicOnly

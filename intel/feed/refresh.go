@@ -24,6 +24,8 @@ const (
 	// firstRetry is how long is waited after a refresh that failed; twice as long after
 	// each further one, up to Feed.Every.
 	firstRetry = time.Minute
+	// stateEvery is how often it is written down that a feed has nothing new.
+	stateEvery = time.Minute
 	// maxError bounds what is kept of an error, in bytes.
 	maxError = 1 << 10
 )
@@ -40,7 +42,7 @@ func (k *Keeper) turn(ctx context.Context, one *kept) time.Time {
 		return k.o.Now().Add(firstRetry)
 	}
 	if !k.o.Now().Before(one.next(s)) {
-		_ = k.refresh(ctx, one, s) // it is logged, and in the state
+		_ = k.refresh(ctx, one, s, false) // it is logged, and in the state
 	}
 	one.publish(s, k.o.Now())
 	return one.next(s)
@@ -50,8 +52,8 @@ func (k *Keeper) turn(ctx context.Context, one *kept) time.Time {
 func (one *kept) next(s *settings) time.Time {
 	st := one.state
 	if st.Fails > 0 {
-		pause := firstRetry << min(st.Fails-1, 20)
-		return st.Tried.Add(max(min(pause, s.Every), st.After))
+		pause := min(firstRetry, s.Every) << min(st.Fails-1, 20)
+		return st.Tried.Add(max(min(pause, max(firstRetry, s.Every)), st.After))
 	}
 	if st.Checked.IsZero() || st.Good != nil && st.Good.From != s.from() {
 		return time.Time{}
@@ -123,12 +125,20 @@ func (k *Keeper) put(ctx context.Context, one *kept, s *settings, c *content) er
 func (k *Keeper) entries(one *kept, s *settings, c *content, counted *Counted) iter.Seq2[intel.Indicator, error] {
 	return func(yield func(intel.Indicator, error) bool) {
 		*counted = Counted{}
+		last, err := newest(one, s, c)
+		if err != nil {
+			yield(intel.Indicator{}, err)
+			return
+		}
 		for i := range c.Parts {
 			p := &c.Parts[i]
 			if p.Event == manifestEvent {
 				continue
 			}
 			for in, err := range s.Reader.Read(one.room.opener(p, s.MaxBytes), c.Fetched, counted) {
+				if at, ok := last[in.ID]; ok && at > i && err == nil {
+					continue // a later part has a newer version
+				}
 				if err != nil && len(c.Parts) > 1 {
 					err = fmt.Errorf("document %d%s: %w", i+1, suffix(p.Event), err)
 				}
@@ -147,10 +157,11 @@ func suffix(event string) string {
 	return " (" + event + ")"
 }
 
-// refresh fetches a feed and takes it over. It keeps what came of it.
-func (k *Keeper) refresh(ctx context.Context, one *kept, s *settings) error {
-	began := k.o.Now()
-	err := k.fetch(ctx, one, s)
+// refresh fetches a feed, all of it if whole, and takes it over. It keeps what came
+// of it.
+func (k *Keeper) refresh(ctx context.Context, one *kept, s *settings, whole bool) error {
+	began, before := k.o.Now(), *one.state
+	err := k.fetch(ctx, one, s, whole)
 	if ctx.Err() != nil && err != nil {
 		return context.Cause(ctx) // the daemon's end, and no fault of the feed
 	}
@@ -180,6 +191,10 @@ func (k *Keeper) refresh(ctx context.Context, one *kept, s *settings) error {
 		}
 	}
 	k.outcome.WithLabelValues(one.name, outcome).Inc()
+	if err == nil && before.quiet(st) && began.Before(one.saved.Add(stateEvery)) {
+		return nil
+	}
+	one.saved = began
 	if kept := one.keep(); kept != nil {
 		k.o.Logger.Error("what is known of a feed could not be written down", zap.String("feed", one.name), zap.Error(kept))
 		err = errors.Join(err, kept)
@@ -202,10 +217,10 @@ func (k *Keeper) expire(ctx context.Context, one *kept, s *settings) error {
 }
 
 // fetch gets what a feed has now, looks at it, and takes it over or holds it.
-func (k *Keeper) fetch(ctx context.Context, one *kept, s *settings) error {
+func (k *Keeper) fetch(ctx context.Context, one *kept, s *settings, whole bool) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.Timeout, fmt.Errorf("it took longer than %s", s.Timeout))
 	defer cancel()
-	x := &fetching{f: &s.Feed, room: one.room, state: one.state, client: s.client}
+	x := &fetching{f: &s.Feed, room: one.room, state: one.state, client: s.client, whole: whole}
 	if s.Secret != nil {
 		secret, err := s.Secret()
 		if err != nil {
@@ -300,7 +315,7 @@ func changed(before, now *content, s *settings) string {
 	}
 	was, is := before.Entries, now.Entries
 	switch {
-	case is == 0 && was > 0:
+	case is == 0 && was > now.Counted.Revoked: // what is revoked one by one is no slip
 		return fmt.Sprintf("it had %d entries, and has none", was)
 	case was < few && is < few:
 		return ""

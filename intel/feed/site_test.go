@@ -26,8 +26,8 @@ import (
 	"github.com/weirmail/weir/intel/store"
 )
 
-// lines is a reader of documents with a domain in each line, or "more NAME", or
-// "? anything" that is passed over; "<" is a page where a list should be.
+// lines is a reader of documents with a domain in each line, or "ID is DOMAIN", "ID
+// is revoked", "more NAME", or "? anything" that is passed over; "<" is a page where a list should be.
 type lines struct{}
 
 var errPage = errors.New("this is a page")
@@ -52,11 +52,21 @@ func (lines) Read(open Opener, _ time.Time, c *Counted) iter.Seq2[intel.Indicato
 				c.Unusable++
 				continue
 			}
+			id := ""
+			if object, value, ok := strings.Cut(line, " is "); ok {
+				if id, line = object, value; c.Object != nil {
+					c.Object(id)
+				}
+				if value == "revoked" {
+					c.Revoked++
+					continue
+				}
+			}
 			v, err := intel.Domain(line)
 			if strings.HasPrefix(line, "<") {
 				err = errPage
 			}
-			if !yield(intel.Indicator{Pattern: intel.Exact(v), Disposition: intel.Block}, err) || err != nil {
+			if !yield(intel.Indicator{Pattern: intel.Exact(v), Disposition: intel.Block, ID: id}, err) || err != nil {
 				return
 			}
 		}

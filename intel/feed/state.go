@@ -36,12 +36,17 @@ type part struct {
 	Modified string `json:"modified,omitempty"` // Last-Modified, likewise
 	Event    string `json:"event,omitempty"`    // MISP: the UUID
 	Stamp    string `json:"stamp,omitempty"`    // MISP: the manifest's timestamp
+	First    string `json:"first,omitempty"`    // TAXII: when its first object was added, as the server says
+	Last     string `json:"last,omitempty"`     // TAXII: likewise its last
+	Objects  int    `json:"objects,omitempty"`  // TAXII: how many it has
+	New      bool   `json:"new,omitempty"`      // TAXII: what was added after the parts before it
 }
 
 // content is what was fetched in one go.
 type content struct {
 	From    string    `json:"from"` // URL or file
 	Fetched time.Time `json:"fetched"`
+	Whole   time.Time `json:"whole,omitzero"` // TAXII: when all of the collection was read
 	Parts   []part    `json:"parts"`
 	Entries int       `json:"entries"`
 	// Counted are unusable pieces, when it was read.
@@ -62,6 +67,11 @@ type state struct {
 	After   time.Duration `json:"after,omitempty"`
 	Expired bool          `json:"expired,omitempty"` // Good counts no more
 	Next    int           `json:"next"`              // number of the next part's file
+}
+
+// quiet reports whether nothing came to a state since that a restart has to know.
+func (s *state) quiet(now *state) bool {
+	return s.Fails == 0 && s.Next == now.Next && s.Good == now.Good && s.Held == now.Held && s.Expired == now.Expired
 }
 
 // room is a feed's folder.

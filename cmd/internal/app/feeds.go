@@ -35,7 +35,7 @@ func feedsOf(cfg *config.Config) []feed.Feed {
 			Name: c.Name, URL: c.URL, File: string(c.File), Reader: reader{o}, Settings: fmt.Sprintf("%+v", o),
 			Every: time.Duration(c.Every), Expiry: time.Duration(c.Expiry), Timeout: time.Duration(c.Timeout),
 			MaxBytes: int64(c.MaxSize), MaxEntries: c.MaxEntries, MaxChange: c.MaxChange,
-			User: c.User, Header: c.Header, CAFile: string(c.CAFile), AllowPrivate: c.AllowPrivate,
+			User: c.User, Header: c.Header, CAFile: string(c.CAFile), CertFile: string(c.CertFile), KeyFile: string(c.KeyFile), AllowPrivate: c.AllowPrivate,
 		}
 		if c.MaxChange == 0 {
 			f.MaxChange = -1
@@ -105,7 +105,7 @@ const maxExamples = 20
 func (r reader) Read(open feed.Opener, fetched time.Time, c *feed.Counted) iter.Seq2[intel.Indicator, error] {
 	return func(yield func(intel.Indicator, error) bool) {
 		o := r.o
-		o.Open, o.Now = open, fetched
+		o.Open, o.Now, o.Object = open, fetched, c.Object
 		f, err := format.New(o)
 		if err != nil {
 			yield(intel.Indicator{}, err)
@@ -118,6 +118,9 @@ func (r reader) Read(open feed.Opener, fetched time.Time, c *feed.Counted) iter.
 			c.Next = report.Next
 		}
 		for _, t := range report.Passed {
+			if t.Reason == format.Revoked {
+				c.Revoked += t.Count
+			}
 			if t.Reason != format.Malformed && t.Reason != format.Unsupported {
 				continue // what the feed itself, or the configuration, leaves out
 			}

@@ -62,6 +62,10 @@ type Options struct {
 	// 0: the feed's own end alone counts.
 	MaxAge time.Duration
 
+	// Object, where not nil, is told the ID of each object of STIX, whatever it is:
+	// revoked ones too, and those that are passed over.
+	Object func(id string)
+
 	CSV CSVOptions
 
 	MaxEntries   int     // that are given; 10 000 000

@@ -82,7 +82,11 @@ func (r *run) stixObject(d *document) error {
 		return err
 	}
 	var o stixObject
-	if refused := decode(raw, &o); refused != nil {
+	refused := decode(raw, &o)
+	if r.opts.Object != nil {
+		r.opts.Object(legible(o.ID, maxID))
+	}
+	if refused != nil {
 		if o.Type == "" || o.Type == "indicator" {
 			r.pass(refused.reason, refused.detail, at, string(raw[:min(len(raw), maxText)]))
 		}
