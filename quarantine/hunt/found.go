@@ -88,7 +88,7 @@ func (f *found) add(r journal.Record, all []finding) {
 		if slices.ContainsFunc(all[:i], func(earlier finding) bool { return incidentKey(earlier.ind) == key }) {
 			continue
 		}
-		f.match(f.trail(key, all[i].ind), r, all[i].what)
+		f.match(f.trail(key, all[i].ind), r, &all[i])
 	}
 }
 
@@ -111,7 +111,7 @@ func (f *found) trail(key string, ind *intel.Indicator) *trail {
 	return t
 }
 
-func (f *found) match(t *trail, r journal.Record, what string) {
+func (f *found) match(t *trail, r journal.Record, by *finding) {
 	if t.seen[r.Position] {
 		return
 	}
@@ -122,7 +122,7 @@ func (f *found) match(t *trail, r journal.Record, what string) {
 	t.seen[r.Position] = true
 	t.matched++
 	f.result.Matched++
-	chain := []incident.Step{{How: "indicator", What: what, Sure: true}}
+	chain := []incident.Step{{How: "indicator", What: by.what, Sure: true, Indicator: by.ind.Pattern.Name()}}
 	t.matches = append(t.matches, incident.Match{Entry: r.Entry, Chain: chain})
 	f.node(t, node{r.Position, r.Entry.ID, chain})
 }

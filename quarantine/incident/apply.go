@@ -360,7 +360,7 @@ func (a *applying) written(r *record) error {
 func (r *record) bytes() int {
 	n := 2048 + 2*(len(r.Subject)+len(r.MessageID)+len(r.Address)+len(r.Recipient)+len(r.Detail)+len(r.Waits))
 	for _, s := range r.Chain {
-		n += 64 + len(s.What) + len(s.Ref)
+		n += 64 + len(s.What) + len(s.Ref) + len(s.Indicator)
 	}
 	for i := range r.Copies {
 		n += 512 + copyBytes(&r.Copies[i].Copy) + len(r.Copies[i].Detail)

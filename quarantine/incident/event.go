@@ -70,6 +70,10 @@ type chosenData struct {
 	Doubt      bool     `json:"doubt,omitempty"`
 }
 
+type closedData struct {
+	FalseAlarm bool `json:"false_alarm,omitempty"`
+}
+
 type notedData struct {
 	Text string `json:"text"`
 }

@@ -289,16 +289,24 @@ func messageOf(m *Match) messageData {
 		if n == maxSteps {
 			break
 		}
-		d.Chain = append(d.Chain, Step{How: legible(s.How, maxText), What: legible(s.What, maxWhat), Ref: legible(s.Ref, maxText), Sure: s.Sure})
+		d.Chain = append(d.Chain, Step{How: legible(s.How, maxText), What: legible(s.What, maxWhat), Ref: legible(s.Ref, maxText), Sure: s.Sure, Indicator: wholeOrNone(s.Indicator)})
 	}
 	return d
+}
+
+// wholeOrNone gives the name of a pattern, which is none once it is cut.
+func wholeOrNone(name string) string {
+	if len(name) > maxWhat || !utf8.ValidString(name) {
+		return ""
+	}
+	return name
 }
 
 // bytes is about what it takes in an event; JSON may need six bytes for one.
 func (m *messageData) bytes() int {
 	n := 400 + escaped(m.MessageID) + escaped(m.Subject) + escaped(m.Sender)
 	for _, s := range m.Chain {
-		n += 80 + escaped(s.How) + escaped(s.What) + escaped(s.Ref)
+		n += 80 + escaped(s.How) + escaped(s.What) + escaped(s.Ref) + escaped(s.Indicator)
 	}
 	return n
 }

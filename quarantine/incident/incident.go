@@ -71,6 +71,9 @@ type Step struct {
 	What string `json:"what"` // the value that they share
 	Ref  string `json:"ref"`  // ID of the journal entry that it leads from; empty for the first step
 	Sure bool   `json:"sure"` // as DESIGN rules: an unsure one waits for a person
+	// Indicator names the pattern that matched (intel.Pattern.Name), where it is one
+	// that can be told to others.
+	Indicator string `json:"indicator,omitempty"`
 }
 
 // Match is a message that belongs to an incident, and why that is believed.

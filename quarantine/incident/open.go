@@ -127,6 +127,15 @@ func (d *Desk) Assign(ctx context.Context, id, owner, actor, reason string) erro
 // is at are ended and recorded, and what was pulled can still be restored. Errors
 // satisfy ErrNotFound, ErrClosed or ErrReason, among others.
 func (d *Desk) Close(ctx context.Context, id, actor, reason string) error {
+	return d.end(ctx, id, actor, reason, closedData{})
+}
+
+// Dismiss closes an incident as a false alarm: what it was about is nothing bad.
+func (d *Desk) Dismiss(ctx context.Context, id, actor, reason string) error {
+	return d.end(ctx, id, actor, reason, closedData{FalseAlarm: true})
+}
+
+func (d *Desk) end(ctx context.Context, id, actor, reason string, data closedData) error {
 	if strings.TrimSpace(reason) == "" {
 		return ErrReason
 	}
@@ -135,11 +144,11 @@ func (d *Desk) Close(ctx context.Context, id, actor, reason string) error {
 	}
 	defer d.lock(id)()
 	c := ledger.Command{ID: "close/" + d.o.Identity.NewID(), Entity: entityOf(id), Actor: actor, Reason: legible(reason, ledger.MaxReason)}
-	if err := d.decide(ctx, c, typeClosed, struct{}{}, true); err != nil {
+	if err := d.decide(ctx, c, typeClosed, data, true); err != nil {
 		return err
 	}
 	d.giveUp(id)
-	d.o.Logger.Info("an incident was closed", zap.String("incident", id), zap.String("actor", actor))
+	d.o.Logger.Info("an incident was closed", zap.String("incident", id), zap.String("actor", actor), zap.Bool("false_alarm", data.FalseAlarm))
 	return nil
 }
 

@@ -60,6 +60,13 @@ func detailOf(e *ledger.Event, batch *matchedData) (string, error) {
 		return read(e, func(d *openedData) string { return d.Title })
 	case typeApproved, typeLapsed:
 		return read(e, func(d *chosenData) string { return counted(len(d.Deliveries), "delivery", "deliveries") })
+	case typeClosed:
+		return read(e, func(d *closedData) string {
+			if d.FalseAlarm {
+				return "a false alarm"
+			}
+			return ""
+		})
 	case typeNoted:
 		return read(e, func(d *notedData) string { return d.Text })
 	case typeAssigned:

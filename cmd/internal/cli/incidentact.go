@@ -76,7 +76,8 @@ func (a *app) incidentClose() *cobra.Command {
 		Use:   "close ID",
 		Short: "End an incident",
 		Long: `End an incident. What was not pulled by then stays where it is, and what an indicator
-finds later opens another one.` + incidentHelp,
+finds later opens another one. With --false-alarm peers who were told of it are told
+that it is nothing bad.` + incidentHelp,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			in.ID = args[0]
@@ -86,6 +87,7 @@ finds later opens another one.` + incidentHelp,
 		},
 	}
 	c.Flags().StringVar(&in.Reason, "reason", "", "why, for the ledger")
+	c.Flags().BoolVar(&in.FalseAlarm, "false-alarm", false, "what it was about is nothing bad")
 	return a.daemonFlags(a.jsonFlag(c))
 }
 

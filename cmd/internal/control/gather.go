@@ -54,12 +54,16 @@ func gatherObservables(ctx context.Context, st *Stores, lines []string, since, u
 			if found[e.ID] {
 				return nil
 			}
-			what, err := hitIn(snapshot, e)
-			if err != nil || what == "" {
+			hit, err := hitOf(snapshot, e)
+			if err != nil || hit == nil {
 				return err
 			}
 			found[e.ID] = true
-			return o.add(e, incident.Step{How: byIndicator, What: what, Sure: true}, nil)
+			step := incident.Step{How: byIndicator, What: hit.Text, Sure: true}
+			if !hit.Indicator.OfOurs() {
+				step.Indicator = hit.Indicator.Pattern.Name()
+			}
+			return o.add(e, step, nil)
 		})
 		if err != nil {
 			return nil, err
@@ -125,10 +129,19 @@ func candidates(p intel.Pattern) (condition, error) {
 // hitIn gives the value of an entry that a list would match, "" where there is
 // none.
 func hitIn(s *match.Snapshot, e *journal.Entry) (string, error) {
+	hit, err := hitOf(s, e)
+	if err != nil || hit == nil {
+		return "", err
+	}
+	return hit.Text, nil
+}
+
+// hitOf is hitIn, and gives the whole hit; nil where there is none.
+func hitOf(s *match.Snapshot, e *journal.Entry) (*intel.Hit, error) {
 	now := time.Now()
 	hits, err := s.Match(nil, observablesOf(e), e.Direction, now)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	if len(hits) == 0 {
 		texts := []match.Text{{Field: intel.FieldSubject, Value: e.Subject, Place: "header/Subject"}}
@@ -138,9 +151,9 @@ func hitIn(s *match.Snapshot, e *journal.Entry) (string, error) {
 		hits, _ = s.MatchTexts(nil, texts, e.Direction, now)
 	}
 	if len(hits) == 0 {
-		return "", nil
+		return nil, nil
 	}
-	return hits[0].Text, nil
+	return &hits[0], nil
 }
 
 // observablesOf gives what an entry shows. Of very many observables not all were

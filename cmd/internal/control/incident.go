@@ -30,6 +30,7 @@ type Incidents interface {
 	Note(ctx context.Context, id, actor, text string) error
 	Assign(ctx context.Context, id, owner, actor, reason string) error
 	Close(ctx context.Context, id, actor, reason string) error
+	Dismiss(ctx context.Context, id, actor, reason string) error
 	Restore(ctx context.Context, r incident.Restore) (n int, err error)
 
 	Lease(ctx context.Context, r incident.Request) ([]job.Lease, error)
@@ -202,7 +203,12 @@ func (s *Server) assign(ctx context.Context, c *call, st *Stores, in *api.Incide
 }
 
 func (s *Server) closeIncident(ctx context.Context, c *call, st *Stores, in *api.IncidentClose) (any, error) {
-	return changeIncident(ctx, st, in.ID, func(id string) (int, error) { return 0, st.Incidents.Close(ctx, id, c.caller.Actor, in.Reason) })
+	return changeIncident(ctx, st, in.ID, func(id string) (int, error) {
+		if in.FalseAlarm {
+			return 0, st.Incidents.Dismiss(ctx, id, c.caller.Actor, in.Reason)
+		}
+		return 0, st.Incidents.Close(ctx, id, c.caller.Actor, in.Reason)
+	})
 }
 
 func (s *Server) restore(ctx context.Context, c *call, st *Stores, in *api.IncidentRestore) (any, error) {

@@ -182,10 +182,11 @@ type IncidentDelivery struct {
 
 // IncidentStep says how one message led to another.
 type IncidentStep struct {
-	How  string `json:"how" doc:"indicator, embedded, attachment, url, thread, hand"`
-	What string `json:"what" doc:"the value that they share"`
-	Ref  string `json:"ref,omitempty" doc:"ID of the journal entry that it leads from; absent: it is the first step"`
-	Sure bool   `json:"sure" doc:"false: it waits for a person"`
+	How       string `json:"how" doc:"indicator, embedded, attachment, url, thread, hand"`
+	What      string `json:"what" doc:"the value that they share"`
+	Ref       string `json:"ref,omitempty" doc:"ID of the journal entry that it leads from; absent: it is the first step"`
+	Sure      bool   `json:"sure" doc:"false: it waits for a person"`
+	Indicator string `json:"indicator,omitempty" doc:"the pattern that matched, with its form and kind"`
 }
 
 // IncidentTimeline is all that was done in an incident, the oldest first.
@@ -226,8 +227,9 @@ type IncidentAssign struct {
 
 // IncidentClose ends an incident.
 type IncidentClose struct {
-	ID     string `path:"id" json:"-" doc:"the incident's ID, or a beginning of it that no other has"`
-	Reason string `json:"reason" doc:"why, for the ledger"`
+	ID         string `path:"id" json:"-" doc:"the incident's ID, or a beginning of it that no other has"`
+	Reason     string `json:"reason" doc:"why, for the ledger"`
+	FalseAlarm bool   `json:"false_alarm,omitempty" doc:"what it was about is nothing bad: peers are not told of it any more"`
 }
 
 // IncidentRestore puts what was pulled back into its mailboxes.
