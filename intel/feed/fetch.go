@@ -46,12 +46,13 @@ type fetching struct {
 	state  *state // of before; only Next changes
 	client *http.Client
 	secret string
+	now    time.Time
 	whole  bool // what was fetched before is not built on
 }
 
 // fetch gets what a feed has now. It gives nil if that is what it had before.
-func (x *fetching) fetch(ctx context.Context, now time.Time) (*content, error) {
-	c := &content{From: x.f.URL, Fetched: now.UTC()}
+func (x *fetching) fetch(ctx context.Context) (*content, error) {
+	c := &content{From: x.f.URL, Fetched: x.now}
 	var err error
 	switch {
 	case x.f.File != "":

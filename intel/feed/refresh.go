@@ -220,7 +220,7 @@ func (k *Keeper) expire(ctx context.Context, one *kept, s *settings) error {
 func (k *Keeper) fetch(ctx context.Context, one *kept, s *settings, whole bool) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.Timeout, fmt.Errorf("it took longer than %s", s.Timeout))
 	defer cancel()
-	x := &fetching{f: &s.Feed, room: one.room, state: one.state, client: s.client, whole: whole}
+	x := &fetching{f: &s.Feed, room: one.room, state: one.state, client: s.client, now: k.o.Now().UTC(), whole: whole}
 	if s.Secret != nil {
 		secret, err := s.Secret()
 		if err != nil {
@@ -228,7 +228,7 @@ func (k *Keeper) fetch(ctx context.Context, one *kept, s *settings, whole bool) 
 		}
 		x.secret = secret
 	}
-	c, err := x.fetch(ctx, k.o.Now())
+	c, err := x.fetch(ctx)
 	if err == nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}

@@ -33,9 +33,12 @@ type lines struct{}
 var errPage = errors.New("this is a page")
 
 // Read implements Reader.
-func (lines) Read(open Opener, _ time.Time, c *Counted) iter.Seq2[intel.Indicator, error] {
+func (lines) Read(open Opener, fetched time.Time, c *Counted) iter.Seq2[intel.Indicator, error] {
 	return func(yield func(intel.Indicator, error) bool) {
 		r, err := open()
+		if fetched.IsZero() {
+			err = errors.New("nobody says when it was fetched")
+		}
 		if err != nil {
 			yield(intel.Indicator{}, err)
 			return

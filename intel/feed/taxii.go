@@ -137,7 +137,7 @@ func (x *fetching) pages(ctx context.Context, after string) ([]part, error) {
 // page reads a page: how many objects it has, and the name of the one behind it.
 func (x *fetching) page(ctx context.Context, p *part) (next string, err error) {
 	c := Counted{Object: func(string) { p.Objects++ }}
-	for _, err := range x.f.Reader.Read(x.room.opener(p, x.f.MaxBytes), x.state.Checked, &c) {
+	for _, err := range x.f.Reader.Read(x.room.opener(p, x.f.MaxBytes), x.now, &c) {
 		if err != nil {
 			return "", err
 		}
