@@ -283,13 +283,9 @@ func (i *Indicator) InForce(role Role, d Direction, now time.Time) bool {
 	return false
 }
 
-// OfOurs reports whether i speaks only of what is ours: of recipients, of users who
-// send, or of mail that goes out or stays inside.
-func (i *Indicator) OfOurs() bool {
-	ours := func(r Role) bool { return r == RoleRcpt || r == RoleAuthUser }
-	return i.Direction == Outbound || i.Direction == Internal ||
-		len(i.Roles) > 0 && !slices.ContainsFunc(i.Roles, func(r Role) bool { return !ours(r) })
-}
+// Partial reports whether i speaks only of a part of a message, or of one direction:
+// said without that it would say more than its author does.
+func (i *Indicator) Partial() bool { return len(i.Roles) > 0 || i.Direction != DirectionAny }
 
 // Observable is a value seen in a message: which part it plays there and where.
 type Observable struct {

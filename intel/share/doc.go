@@ -11,8 +11,9 @@
 //     Settings.MaxTLP, nor the confidence below Settings.MinConfidence;
 //   - the entry that found it still stands in a list of ours, unless a person named it;
 //   - no list allows it;
-//   - it is nothing of ours (Guard), and not only about our recipients and users;
-//   - it can be said in STIX; what feeds say is theirs to publish.
+//   - it is nothing of ours (Guard);
+//   - it can be said in STIX, which knows no roles and no directions;
+//   - a source of ours says it: what feeds say is theirs to publish.
 //
 // A case is withdrawn when a person puts its mail back or calls it a false alarm. What
 // is published no longer is revoked: peers read that as a new version of the object.

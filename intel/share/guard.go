@@ -225,8 +225,8 @@ func isCode(r rune) bool {
 	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_' || r == '+' || r == '/'
 }
 
-// shortestCode is the length of the shortest code of an address, a@b.c.
-const shortestCode = 7
+// shortestCode is the length of the shortest address, a@b.c; codes of it are longer.
+const shortestCode = 5
 
 // decoded gives what a word may stand for, wherever in it the code begins.
 func decoded(word string) []string {
@@ -247,6 +247,11 @@ func decoded(word string) []string {
 				add(raw)
 			}
 		}
+	}
+	for _, w := range strings.FieldsFunc(word, func(r rune) bool { return !isHex(r) }) {
+		if len(w) < 2*shortestCode {
+			continue
+		}
 		for skip := range 2 {
 			code := w[skip:]
 			if raw, err := hex.DecodeString(code[:len(code)&^1]); err == nil {
@@ -256,3 +261,5 @@ func decoded(word string) []string {
 	}
 	return all
 }
+
+func isHex(r rune) bool { return r >= 'a' && r <= 'f' || r >= 'A' && r <= 'F' || r >= '0' && r <= '9' }

@@ -87,3 +87,17 @@ func TestTheNameOfAPatternThatIsTooLongIsLeftOut(t *testing.T) {
 		t.Errorf("%.200q", got)
 	}
 }
+
+func TestWhatAFeedPullsByItselfIsNotConfirmedByIt(t *testing.T) {
+	s := newSite(t, func(o *Options) { o.Settings.Automatic = []string{"feed:*"} })
+	o := bySource()
+	o.Source, o.Actor = feed, feed
+	id := s.opened(o)
+	s.extended(id, feed, listed(s.entry("a@example.org")))
+	if n := s.pullAll(); n != 1 {
+		t.Fatalf("%d jobs", n)
+	}
+	if got := s.testimonies(id); len(got) != 0 {
+		t.Errorf("%q", got)
+	}
+}

@@ -60,7 +60,7 @@ func gatherObservables(ctx context.Context, st *Stores, lines []string, since, u
 			}
 			found[e.ID] = true
 			step := incident.Step{How: byIndicator, What: hit.Text, Sure: true}
-			if !hit.Indicator.OfOurs() {
+			if !hit.Indicator.Partial() {
 				step.Indicator = hit.Indicator.Pattern.Name()
 			}
 			return o.add(e, step, nil)
