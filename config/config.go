@@ -53,6 +53,9 @@ type Config struct {
 	// Who may allow what is blocked.
 	Unblock Unblock `toml:"unblock"`
 
+	// What is confirmed here, for peers: indicators that incidents rest on, as a collection of TAXII 2.1 that they read as a feed. Never more than the indicator: no note, no case, no mail; and nothing that is ours: no domain, network or person of `mail` and `directory`, no link that carries an address.
+	Share Share `toml:"share"`
+
 	// How a released message goes back to the MTA.
 	Reinject Reinject `toml:"reinject"`
 

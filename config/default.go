@@ -72,6 +72,9 @@ func Default() *Config {
 			Mailbox:       "%u",
 			QueueLifetime: Duration(5 * day),
 		},
+		Share: Share{
+			Title: "Confirmed by Weir", TLP: "amber", MaxTLP: "green", Expiry: Duration(90 * day), Lists: []string{"block/operator.txt"},
+		},
 		Reinject: Reinject{
 			Timeout: Duration(10 * time.Minute),
 			Inbound: Route{

@@ -17,7 +17,7 @@ var update = flag.Bool("update", false, "write the reference and sample pages an
 // The pages are made here rather than in the program, so that the program
 // carries the text and not the machinery.
 func TestThePagesAreMadeFromTheTypes(t *testing.T) {
-	docs := docsOf(t, "config.go", "feed.go", "pull.go")
+	docs := docsOf(t, "config.go", "feed.go", "pull.go", "share.go")
 	main, pull := &page{Default().document(), docs}, &page{DefaultPull().document(), docs}
 	for _, p := range []*page{main, pull} {
 		p.walk(func(name, doc string) {

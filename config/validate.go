@@ -33,6 +33,7 @@ func (c *Config) check() Errors {
 	c.checkDelivery(report)
 	c.checkIncident(report)
 	c.checkFeeds(report)
+	c.checkShare(report)
 	c.checkRoute(report, "reinject.inbound", &c.Reinject.Inbound)
 	c.checkRoute(report, "reinject.outbound", &c.Reinject.Outbound)
 
