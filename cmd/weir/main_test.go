@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -42,7 +43,13 @@ func TestSessions(t *testing.T) {
 			}
 			t.Cleanup(func() { _ = os.RemoveAll(dir) })
 			e.Setenv("RUN", dir)
-			return nil
+			// An address that nobody listens at, for what is no socket.
+			free, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				return err
+			}
+			e.Setenv("ADDR", free.Addr().String())
+			return free.Close()
 		},
 		Condition: func(name string) (bool, error) {
 			switch name {

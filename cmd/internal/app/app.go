@@ -26,6 +26,7 @@ import (
 	"github.com/weirmail/weir/filter/message/spool"
 	"github.com/weirmail/weir/filter/milter"
 	"github.com/weirmail/weir/intel/disk"
+	"github.com/weirmail/weir/intel/share"
 	"github.com/weirmail/weir/intel/store"
 )
 
@@ -48,6 +49,7 @@ type App struct {
 	gate    *gate // answers the MTA
 	milter  *milter.Server
 	control *control.Server
+	share   *share.Server // nil where nothing is shared
 	spool   *spool.Pool
 
 	mu        sync.Mutex
@@ -104,6 +106,9 @@ func Start(ctx context.Context, o Options) (_ *App, err error) {
 		return nil, err
 	}
 	if err := a.serveControl(); err != nil {
+		return nil, err
+	}
+	if err := a.serveShare(); err != nil {
 		return nil, err
 	}
 	a.tasks.Go(func() { a.run(tasks, rules, seen) })
@@ -176,6 +181,9 @@ func (a *App) run(ctx context.Context, rules *rules, seen string) {
 	}
 	workers.Go(func() { h.hunt.Run(ctx) })
 	workers.Go(func() { _ = h.desk.Run(ctx) }) // the context has ended
+	if h.share != nil {
+		workers.Go(func() { h.share.Run(ctx) })
+	}
 	workers.Go(func() { a.logHead(ctx, h) })
 	workers.Go(func() { a.keepWatch(ctx) })
 	a.reload(ctx, h, seen)

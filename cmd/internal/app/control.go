@@ -117,6 +117,9 @@ func (a *App) stores() *control.Stores {
 	if h.hits != nil {
 		open.Hits = h.hits
 	}
+	if h.share != nil {
+		open.Share = h.share
+	}
 	return open
 }
 
@@ -129,8 +132,12 @@ func (a *App) status() api.Status {
 		Milter:     api.MilterStatus{Sessions: a.milter.Sessions()},
 		Quarantine: api.QuarantineStatus{MaxBytes: int64(cfg.Quarantine.MaxSize)},
 		Journal:    api.JournalStatus{MaxBytes: int64(cfg.Journal.MaxSize)},
+		Share:      api.ShareStatus{Withheld: []api.Withheld{}, Peers: []api.SharePeer{}},
 		Deliveries: api.DeliveryStatus{Logs: []api.DeliveryLog{}},
 		Disk:       api.DiskStatus{MinFree: int64(cfg.State.MinFree)},
+	}
+	if a.share != nil {
+		s.Share.Listen = cfg.Share.Listen.String()
 	}
 	for _, l := range cfg.Milter.Listen {
 		s.Milter.Listen = append(s.Milter.Listen, l.String())
@@ -149,6 +156,9 @@ func (a *App) status() api.Status {
 		s.Journal.Bytes, s.Journal.Oldest, s.Journal.IndexLag = j.Bytes, j.Oldest, int64(j.Last)-int64(j.Indexed)
 		s.Feeds = control.FeedsStatus(h.feeds.Status())
 		s.Contained = control.ContainedStatus(h.contained.List())
+		if h.share != nil {
+			s.Share = control.ShareStatus(s.Share.Listen, h.share.Status())
+		}
 		s.Deliveries = control.DeliveryStatus(h.deliveries.State())
 		s.Incidents, s.Hunt = control.IncidentsStatus(h.desk.Status()), control.HuntStatus(h.hunt.Status())
 	case a.health.is():

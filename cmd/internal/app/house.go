@@ -23,6 +23,7 @@ import (
 	"github.com/weirmail/weir/intel/kv"
 	"github.com/weirmail/weir/intel/ledger"
 	"github.com/weirmail/weir/intel/match"
+	"github.com/weirmail/weir/intel/share"
 	"github.com/weirmail/weir/intel/store"
 	"github.com/weirmail/weir/quarantine"
 	"github.com/weirmail/weir/quarantine/blob"
@@ -56,6 +57,8 @@ type house struct {
 	hunt       *hunt.Hunt
 	asked      *unblock.View
 	requests   *unblock.Desk
+	shared     *share.View
+	share      *share.Share // nil where nothing is shared
 
 	closers []func()
 }
@@ -79,7 +82,7 @@ func (h *house) close() {
 
 // Versions of what the databases hold. They are built anew from logs and lists
 // when theirs is another one.
-const viewsSchema = 4
+const viewsSchema = 5
 
 // retryOpen is how often opening is tried again while the disk is too full.
 const retryOpen = 5 * time.Second
@@ -135,6 +138,9 @@ func (a *App) furnish(ctx context.Context, h *house, r *rules) (err error) {
 		return err
 	}
 	if err := a.openIncidents(cfg, h, r); err != nil {
+		return err
+	}
+	if err := a.openShare(cfg, h, r); err != nil {
 		return err
 	}
 	return a.afterRestore(ctx, h)
@@ -201,9 +207,10 @@ func (a *App) openLedger(ctx context.Context, cfg *config.Config, h *house) erro
 	}
 	h.containing = contain.NewView(db)
 	h.asked = unblock.NewView(db)
+	h.shared = share.NewView(db, testify)
 	h.ledger, err = ledger.Open(ledger.Options{
 		FS: a.o.FS, Dir: filepath.Join(string(cfg.State.Dir), "ledger"), Index: db, Node: h.identity.Node(), Key: h.identity.Key(backup.LedgerKey),
-		NewID: h.identity.NewID, Views: []ledger.View{h.view, h.incidents, h.containing, h.asked}, Logger: a.log.Logger, Metrics: h.metrics,
+		NewID: h.identity.NewID, Views: []ledger.View{h.view, h.incidents, h.containing, h.asked, h.shared}, Logger: a.log.Logger, Metrics: h.metrics,
 		MinFree: lastRoom(cfg),
 	})
 	if err != nil {

@@ -107,10 +107,15 @@ func (a *App) reload(ctx context.Context, h *house, seen string) {
 // files lists what may be edited: single files, and the folder of the lists.
 func (a *App) files() (files []string, lists string) {
 	cfg := a.current()
-	for _, name := range []string{a.o.ConfigFile, string(cfg.Policy.File), string(cfg.Directory.File), string(cfg.Mail.LocalDomainsFile)} {
-		if name != "" {
-			files = append(files, filepath.Clean(name))
+	for _, name := range []string{a.o.ConfigFile, string(cfg.Policy.File), string(cfg.Directory.File), string(cfg.Mail.LocalDomainsFile), string(cfg.Share.TokensFile)} {
+		if name == "" {
+			continue
 		}
+		// A folder that is watched by two names tells of its files by one of them.
+		if abs, err := filepath.Abs(name); err == nil {
+			name = abs
+		}
+		files = append(files, filepath.Clean(name))
 	}
 	return files, filepath.Clean(string(cfg.Lists.Dir))
 }
@@ -179,6 +184,10 @@ func (a *App) reloadConfig(h *house, report *ReloadReport) error {
 	if err != nil {
 		return err
 	}
+	tokens, err := tokensOf(fresh)
+	if err != nil {
+		return err
+	}
 	if err := h.journal.SetRetention(journalRetention(fresh)); err != nil {
 		return err
 	}
@@ -199,6 +208,7 @@ func (a *App) reloadConfig(h *house, report *ReloadReport) error {
 	must(h.quarantine.SetSettings(settings))
 	must(h.deliveries.SetRetention(time.Duration(fresh.Journal.Retention)))
 	must(h.desk.SetSettings(incidentSettings(fresh, r)))
+	must(a.setShare(fresh, h, r, tokens))
 	must(h.hunt.SetLookBack(time.Duration(fresh.Journal.Lookback)))
 	must(a.log.setLevel(fresh))
 	a.gate.onError.Store(int32(onError(fresh)))

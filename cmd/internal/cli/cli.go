@@ -153,7 +153,7 @@ what it let through.`,
 	root.SetVersionTemplate("weir {{.Version}}\n")
 	root.SetHelpTemplate(root.HelpTemplate() + "\n" + exitHelp())
 	root.AddCommand(
-		a.serve(), a.status(), a.reload(), a.config(), a.scan(), a.list(), a.feed(), a.policy(),
+		a.serve(), a.status(), a.reload(), a.config(), a.scan(), a.list(), a.feed(), a.share(), a.policy(),
 		a.quarantine(), a.journal(), a.incident(), a.contain(), a.intel(), a.audit(), a.backup(), a.restore(), a.postfix(), a.sendmail(), a.pull(), a.version(),
 	)
 	eachCommand(root, sayWhatItTakes)

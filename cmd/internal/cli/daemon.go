@@ -109,6 +109,7 @@ func (a *app) printStatus(s *api.Status) {
 		[2]string{"lists", lists},
 		[2]string{"feeds", feeds(&s.Feeds)},
 		[2]string{"contained", contained(&s.Contained)},
+		[2]string{"shared", shared(&s.Share)},
 		[2]string{"quarantine", of(s.Quarantine.Bytes, s.Quarantine.MaxBytes)},
 		[2]string{"journal", journal},
 		[2]string{"deliveries", deliveries(&s.Deliveries)},
@@ -178,6 +179,29 @@ func feeds(s *api.FeedsStatus) string {
 		text += fmt.Sprintf(", %d with a trouble (weir feed list)", s.Failing)
 	}
 	return text
+}
+
+// shared says what peers read.
+func shared(s *api.ShareStatus) string {
+	if s.Listen == "" {
+		return "nothing"
+	}
+	text := fmt.Sprintf("%s at %s", count(s.Published, "indicator", "indicators"), s.Listen)
+	var held []string
+	for _, w := range s.Withheld {
+		held = append(held, fmt.Sprintf("%d %s", w.Count, w.Why))
+	}
+	if len(held) > 0 {
+		text += ", held back: " + strings.Join(held, ", ")
+	}
+	var peers []string
+	for _, p := range s.Peers {
+		peers = append(peers, p.Name+" "+when(p.Last))
+	}
+	if len(peers) == 0 {
+		return text + "; no peer has asked since the daemon started"
+	}
+	return text + "; read by " + strings.Join(peers, ", ")
 }
 
 func (a *app) reload() *cobra.Command {

@@ -97,14 +97,22 @@ func RemoteTLS(certFile, keyFile, caFile string) (*tls.Config, error) {
 	if !authorities.AppendCertsFromPEM(pem) {
 		return nil, fmt.Errorf("%s holds no certificate", caFile)
 	}
+	t, err := ServerTLS(certFile, keyFile)
+	if err != nil {
+		return nil, err
+	}
+	t.MinVersion, t.ClientAuth, t.ClientCAs = tls.VersionTLS13, tls.RequireAndVerifyClientCert, authorities
+	return t, nil
+}
+
+// ServerTLS makes settings of a server from PEM files: the certificate to show and
+// its key, which are read again when they change.
+func ServerTLS(certFile, keyFile string) (*tls.Config, error) {
 	pair := &keyPair{cert: certFile, key: keyFile}
 	if _, err := pair.get(nil); err != nil {
 		return nil, err
 	}
-	return &tls.Config{
-		MinVersion: tls.VersionTLS13, NextProtos: []string{"http/1.1"}, ClientAuth: tls.RequireAndVerifyClientCert,
-		ClientCAs: authorities, GetCertificate: pair.get,
-	}, nil
+	return &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}, GetCertificate: pair.get}, nil
 }
 
 // keyPair is a certificate in files that somebody renews.

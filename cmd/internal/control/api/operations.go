@@ -33,6 +33,7 @@ const (
 	OpFeeds       = "feed-list"
 	OpFeedRefresh = "feed-refresh"
 	OpFeedApprove = "feed-approve"
+	OpShared      = "share-list"
 
 	OpContain       = "contain"
 	OpContained     = "contain-list"
@@ -116,6 +117,8 @@ func daemonOperations() []Operation {
 			Summary: "Refresh a feed now; what fails leaves what was fetched before in force"},
 		{Name: OpFeedApprove, Method: "POST", Path: "/feeds/{name}/approve", Role: Operator, Input: FeedApprove{}, Output: Feed{}, Codes: []Code{Unavailable, NotFound, Nothing, NoSpace},
 			Summary: "Let a feed count that was held because it had changed too much"},
+		{Name: OpShared, Method: "GET", Path: "/share", Role: Viewer, Input: SharedQuery{}, Output: SharedPage{}, Codes: []Code{Unavailable},
+			Summary: "What is published to peers, and why"},
 		{Name: OpItems, Method: "GET", Path: "/quarantine", Role: Viewer, Input: ItemQuery{}, Output: ItemPage{}, Codes: []Code{Unavailable},
 			Summary: "List messages in quarantine"},
 		{Name: OpItem, Method: "GET", Path: "/quarantine/{id}", Role: Viewer, Input: ItemID{}, Output: Item{}, Codes: []Code{Unavailable, NotFound, Ambiguous},

@@ -23,6 +23,7 @@ type Status struct {
 	Lists      ListsStatus      `json:"lists"`
 	Feeds      FeedsStatus      `json:"feeds"`
 	Contained  ContainedStatus  `json:"contained"`
+	Share      ShareStatus      `json:"share"`
 	Quarantine QuarantineStatus `json:"quarantine"`
 	Journal    JournalStatus    `json:"journal"`
 	Deliveries DeliveryStatus   `json:"deliveries"`
@@ -60,6 +61,28 @@ type ContainedStatus struct {
 	Users   int       `json:"users"`
 	Clients int       `json:"clients" doc:"addresses and ranges"`
 	Next    time.Time `json:"next,omitzero" doc:"when the next of them ends"`
+}
+
+// ShareStatus says what is published to peers, and who reads it.
+type ShareStatus struct {
+	Listen    string      `json:"listen,omitempty" doc:"where peers read; absent: nothing is shared"`
+	Published int         `json:"published" doc:"indicators that peers are told to count"`
+	Revoked   int         `json:"revoked" doc:"that they were told to count no more"`
+	Withheld  []Withheld  `json:"withheld" doc:"what is confirmed, or listed for peers, and not published"`
+	Peers     []SharePeer `json:"peers" doc:"that have asked since the daemon started"`
+}
+
+// Withheld says how many indicators are not published, and why.
+type Withheld struct {
+	Why   string `json:"why" doc:"ours, TLP, allowed …"`
+	Count int    `json:"count"`
+}
+
+// SharePeer is who reads what is published.
+type SharePeer struct {
+	Name     string    `json:"name" doc:"of its token; cert:NAME, the common name of its certificate"`
+	Last     time.Time `json:"last" doc:"when it asked last"`
+	Requests int       `json:"requests"`
 }
 
 // QuarantineStatus says what room held messages take.
