@@ -79,7 +79,8 @@ func (x *fetching) added(ctx context.Context, g *content) ([]part, error) {
 		parts, objects = parts+1, objects+pages[i].Objects
 	}
 	switch {
-	case len(pages) == 1 && pages[0].Objects == 0:
+	// Who keeps times more exactly than he tells them gives the last objects again.
+	case len(pages) == 1 && (pages[0].Objects == 0 || pages[0].Last != "" && !later(pages[0].Last, after)):
 		if err := x.room.fs.Remove(x.room.path(&pages[0])); err != nil {
 			return nil, err
 		}
@@ -120,7 +121,7 @@ func (x *fetching) pages(ctx context.Context, after string) ([]part, error) {
 		if next, err = x.page(ctx, &p); err != nil {
 			return nil, fmt.Errorf("page %d: %w", len(parts)+1, err)
 		}
-		if after != "" && p.First != "" && !later(p.First, after) {
+		if after != "" && p.First != "" && later(after, p.First) {
 			return nil, errStart // the server does not know added_after
 		}
 		parts = append(parts, p)

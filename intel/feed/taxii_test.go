@@ -19,6 +19,7 @@ type collection struct {
 	objects []string // "ID is VALUE"
 	deaf    bool     // it does not know added_after
 	mute    bool     // it does not say when objects were added
+	coarse  bool     // it says so to the second
 }
 
 // add puts a version of an object into it.
@@ -37,20 +38,24 @@ func (c *collection) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if c.deaf && r.FormValue("next") == "" {
 		after = time.Time{}
 	}
-	page := ""
+	page, last := "", ""
 	for i, o := range c.objects {
 		stamp := c.added[i].Format(time.RFC3339Nano)
+		if c.coarse {
+			stamp = c.added[i].Format(time.RFC3339)
+		}
 		switch {
 		case !c.added[i].After(after):
 			continue
 		case strings.Count(page, "\n") == 2:
-			page += "more " + w.Header().Get(headerLast) + "\n"
+			page += "more " + last + "\n"
 		case page == "" && !c.mute:
 			w.Header().Set(headerFirst, stamp)
 		}
 		if strings.Contains(page, "more ") {
 			break
 		}
+		last = c.added[i].Format(time.RFC3339Nano)
 		if page += o + "\n"; !c.mute {
 			w.Header().Set(headerLast, stamp)
 		}
@@ -196,13 +201,14 @@ func TestAServerThatCannotTellWhatIsNewIsReadWhole(t *testing.T) {
 			s, server := taxiiSite(t)
 			c.set(server)
 			server.add(s.now(), "i0 is a.example")
-			s.polled(0)
 			server.add(s.now().Add(time.Second), "i1 is b.example")
+			s.polled(0)
+			server.add(s.now().Add(2*time.Second), "i2 is c.example")
 			s.polled(2 * time.Second)
-			s.lists("peer", "a.example", "b.example")
-			server.objects, server.added = server.objects[1:], server.added[1:]
+			s.lists("peer", "a.example", "b.example", "c.example")
+			server.objects, server.added = slices.Delete(server.objects, 1, 2), slices.Delete(server.added, 1, 2)
 			s.polled(2 * time.Second)
-			s.lists("peer", "b.example")
+			s.lists("peer", "a.example", "c.example")
 		})
 	}
 }
@@ -240,4 +246,21 @@ func TestAPeerThatIsDownIsAskedLessAndLessOften(t *testing.T) {
 	if got := fmt.Sprint(waits[1:]); got != "[2s 4s 8s 16s 32s 1m0s 1m0s]" {
 		t.Error("it waits", got)
 	}
+}
+
+func TestAServerThatTellsTimesCoarselyIsNotReadAnewEachTime(t *testing.T) {
+	s, c := taxiiSite(t)
+	c.coarse = true
+	c.add(s.now().Add(300*time.Millisecond), "i0 is a.example")
+	c.add(s.now().Add(1500*time.Millisecond), "i1 is b.example")
+	s.polled(0)
+	s.requests()
+	before := stateOfFolder(t, s)
+	s.polled(2 * time.Second)
+	if asked := s.requests(); len(asked) != 1 || stateOfFolder(t, s) != before {
+		t.Errorf("it asked for %v, and left %s", asked, stateOfFolder(t, s))
+	}
+	c.add(s.now().Add(time.Second), "i0 is revoked")
+	s.polled(2 * time.Second)
+	s.lists("peer", "b.example")
 }

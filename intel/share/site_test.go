@@ -116,7 +116,7 @@ func (s *site) hears(t Testimony) {
 	data, err := json.Marshal(t)
 	s.must(err)
 	s.n++
-	_, err = s.ledger.Commit(s.t.Context(), ledger.Command{ID: fmt.Sprint("hears", s.n, s.now.UnixNano()), Entity: "case/" + t.Case, Actor: "unix:1"},
+	_, err = s.ledger.Commit(s.t.Context(), ledger.Command{ID: fmt.Sprint("hears", s.n, s.clock().UnixNano()), Entity: "case/" + t.Case, Actor: "unix:1"},
 		func(ledger.State) ([]ledger.Event, error) {
 			return []ledger.Event{{Type: "testimony", Schema: 1, Data: data}}, nil
 		})
@@ -130,7 +130,7 @@ func (s *site) knows(all ...intel.Indicator) {
 	for i := range all {
 		m.Add(&all[i])
 	}
-	snapshot, err := m.Snapshot(uint64(s.now.UnixNano()))
+	snapshot, err := m.Snapshot(uint64(s.clock().UnixNano()))
 	s.must(err)
 	s.lists.Swap(snapshot)
 }
