@@ -106,9 +106,10 @@ func (d *digester) normalise(block []byte) []byte {
 	return out
 }
 
-// digestWhole gives p the digests of content that is all there.
-func (d *digester) digestWhole(p *Part, content []byte, wantPrint bool) {
-	d.reset(wantPrint, false)
+// digestWhole gives p the digests of content that is all there, but for its
+// fingerprint.
+func (d *digester) digestWhole(p *Part, content []byte, short bool) {
+	d.reset(false, short)
 	for len(content) > 0 {
 		block := content[:min(len(content), blockBytes)]
 		d.write(block)

@@ -349,7 +349,7 @@ func (s *state) digestContainer(i int, content []byte) {
 		s.defect(DefectDigestLimit, p.Path, "")
 		return
 	}
-	s.digest.digestWhole(p, content, false)
+	s.digest.digestWhole(p, content, s.linkless)
 }
 
 // headerDefects reports what a pass over a header found, and looks for links

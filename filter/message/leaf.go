@@ -122,7 +122,7 @@ func (s *state) read(i int, f flow, c *content, wantPrint bool) {
 		keep = s.keeper(f.size)
 		defer keep.close()
 	}
-	s.digest.reset(wantPrint, s.lean && !p.File())
+	s.digest.reset(wantPrint, s.linkless || s.lean && !p.File())
 	for block := first; block != nil; block = f.Next(s.block[:]) {
 		s.digest.write(block)
 		if keep != nil {

@@ -142,7 +142,7 @@ type Part struct {
 
 	// Digests of the decoded content as a mail client would save it. Zero for
 	// multiparts, and for files whose content could not be read to its end; see
-	// also Parser.Lean.
+	// also Parser.Lean and Parser.Linkless.
 	SHA256 [32]byte
 	SHA1   [20]byte
 	MD5    [16]byte

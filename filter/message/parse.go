@@ -52,8 +52,8 @@ func newParser(limits Limits, lean, linkless bool) *Parser {
 func (p *Parser) Lean() *Parser { return newParser(p.limits, true, false) }
 
 // Linkless gives a lean parser that looks for no links either: its messages have
-// no URLs, and none of the defects that only show in a search for them. Envelope,
-// header, parts, their names and SHA256 are the same.
+// no URLs, no SHA1 and MD5 of any part, and none of the defects that only show in a
+// search for links. Envelope, header, parts, their names and SHA256 are the same.
 func (p *Parser) Linkless() *Parser { return newParser(p.limits, true, true) }
 
 // Parse reads one message with a parser of its own; limits that make no sense

@@ -65,11 +65,11 @@ func (t *Target) Distance(date time.Time) time.Duration {
 // ByContent reports whether the target can be searched by its content.
 func (t *Target) ByContent() bool { return t.Body != [32]byte{} }
 
-// NewParser gives the parser of a Backend: with the usual limits, and no more
-// digests than the fingerprint takes.
+// NewParser gives the parser of who compares messages by their content: with the
+// usual limits, and without the digests and links that no fingerprint needs.
 func NewParser() *message.Parser {
 	p, _ := message.NewParser(message.Limits{}) // the usual limits are no error
-	return p.Lean()
+	return p.Linkless()
 }
 
 // minNeedle is the length of the shortest text worth searching for.

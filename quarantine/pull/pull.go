@@ -189,12 +189,7 @@ func New(o Options) (*Puller, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Copies are compared by their content, which needs none of the links in it.
-	parser, err := message.NewParser(message.Limits{TextBytes: 1})
-	if err != nil {
-		return nil, fmt.Errorf("pull: %w", err)
-	}
-	p := &Puller{o: o, room: newRoom(o.Memory), parser: parser.Lean(), metrics: m}
+	p := &Puller{o: o, room: newRoom(o.Memory), parser: mailbox.NewParser(), metrics: m}
 	for _, d := range o.Daemons {
 		orDefault(&d.Leases, DefaultLeases)
 		p.daemons = append(p.daemons, newDaemon(p, d))
