@@ -3,6 +3,7 @@ package puller
 import (
 	"net"
 	"path/filepath"
+	"runtime/debug"
 	"testing"
 
 	"github.com/weirmail/weir/config"
@@ -27,4 +28,30 @@ func TestASocketThatWasLeftBehindIsTakenOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = ln.Close()
+}
+
+func TestGarbageIsCollectedLessOftenUnlessSomebodySaysHow(t *testing.T) {
+	settings := func() (percent int, limit int64) {
+		percent = debug.SetGCPercent(100)
+		debug.SetGCPercent(percent)
+		return percent, debug.SetMemoryLimit(-1)
+	}
+	t.Setenv("GOGC", "")
+	t.Setenv("GOMEMLIMIT", "")
+	percent, limit := settings()
+	for _, tt := range []struct{ memory, limit int64 }{{1 << 20, leastHeap}, {1 << 30, 4 << 30}} {
+		back := collectLess(tt.memory)
+		if p, l := settings(); p != heapGrowth || l != tt.limit {
+			t.Errorf("with %d bytes for messages: %d %%, limit %d", tt.memory, p, l)
+		}
+		back()
+		if p, l := settings(); p != percent || l != limit {
+			t.Errorf("afterwards: %d %%, limit %d", p, l)
+		}
+	}
+	t.Setenv("GOMEMLIMIT", "1GiB")
+	defer collectLess(1 << 30)()
+	if p, l := settings(); p != percent || l != limit {
+		t.Errorf("against the environment: %d %%, limit %d", p, l)
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -68,6 +69,7 @@ func Run(ctx context.Context, cfg *config.Pull) error {
 	if err != nil {
 		return err
 	}
+	defer collectLess(int64(cfg.Limits.Memory))()
 	stop, err := serveMetrics(cfg, metrics, log)
 	if err != nil {
 		return err
@@ -77,6 +79,31 @@ func Run(ctx context.Context, cfg *config.Pull) error {
 	err = p.Run(ctx)
 	log.Info("the sidecar has ended")
 	return err
+}
+
+const (
+	// heapGrowth is by how much the heap may grow until garbage is collected, in
+	// percent. Messages come and go, and what stays is a few megabytes.
+	heapGrowth = 400
+	// heapLimit is up to how many times the memory for messages it may do so: so much
+	// it takes with Go's own settings when as many messages are read as may be. What
+	// the connections take has to fit in too.
+	heapLimit = 4
+	leastHeap = 256 << 20
+)
+
+// collectLess has garbage collected less often than Go does by itself, until back is
+// called: that would be every few dozen messages. Who has said in the environment
+// how he wants it (GOGC, GOMEMLIMIT) has it so.
+func collectLess(memory int64) (back func()) {
+	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
+		return func() {}
+	}
+	percent, limit := debug.SetGCPercent(heapGrowth), debug.SetMemoryLimit(max(leastHeap, heapLimit*memory))
+	return func() {
+		debug.SetGCPercent(percent)
+		debug.SetMemoryLimit(limit)
+	}
 }
 
 func newLogger(cfg *config.Pull) (*zap.Logger, error) {
