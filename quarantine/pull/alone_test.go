@@ -7,7 +7,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/weirmail/weir/quarantine/job"
 	"github.com/weirmail/weir/quarantine/mailbox"
 	"github.com/weirmail/weir/quarantine/pull"
 	"github.com/weirmail/weir/quarantine/pull/pulltest"
@@ -233,9 +232,14 @@ type picky struct {
 	err error
 }
 
-func (p *picky) Keep(ctx context.Context, lease string, c mailbox.Copy, raw []byte) (job.Kept, error) {
-	if string(raw) == string(p.not) {
-		return job.Kept{}, p.err
+func (p *picky) Keep(ctx context.Context, copies []pull.Upload) []pull.Stored {
+	var all []pull.Stored
+	for _, c := range copies {
+		if string(c.Raw) == string(p.not) {
+			all = append(all, pull.Stored{Err: p.err})
+		} else {
+			all = append(all, p.Daemon.Keep(ctx, []pull.Upload{c})...)
+		}
 	}
-	return p.Daemon.Keep(ctx, lease, c, raw)
+	return all
 }

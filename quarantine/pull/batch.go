@@ -5,15 +5,12 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"sync"
 
 	"github.com/weirmail/weir/quarantine/job"
 	"github.com/weirmail/weir/quarantine/mailbox"
 )
 
 const (
-	// maxKeeping is how many copies of a mailbox the daemon is given at once.
-	maxKeeping = 8
 	// maxRemove bounds how many copies are removed by one command, and how many
 	// wait for it.
 	maxRemove = 100
@@ -32,24 +29,14 @@ type batch struct {
 	oneByOne bool // a removal of several broke off
 	renewed  bool // the connection, because the server refused something
 
-	uploads []*upload
-	keeping sync.WaitGroup
-	slots   chan struct{} // holds a token for each upload under way
-}
-
-// upload is a copy whose bytes the daemon is being given.
-type upload struct {
-	t    *taking
-	f    *found
-	item string
-	err  error
+	up uploads
 }
 
 // errAnew says that the jobs are to go on with another connection.
 var errAnew = errors.New("another connection is needed")
 
 func newBatch(v *visit) *batch {
-	b := &batch{v: v, slots: make(chan struct{}, maxKeeping)}
+	b := &batch{v: v, up: newUploads(v)}
 	for _, w := range v.works {
 		b.all = append(b.all, newTaking(w))
 	}
@@ -58,10 +45,10 @@ func newBatch(v *visit) *batch {
 
 // pull takes every verified copy out of the mailbox.
 func (b *batch) pull() {
-	defer b.keeping.Wait()
+	defer b.up.wait()
 	err := b.v.at(func(a mailbox.Account) error {
 		err := b.take(a)
-		b.settle()
+		b.up.settle()
 		b.endFailed()
 		return err
 	})
@@ -80,6 +67,7 @@ func (b *batch) take(a mailbox.Account) error {
 	}
 	for {
 		b.endFailed()
+		b.v.tell()
 		some := b.next()
 		if len(some) == 0 {
 			return nil
@@ -252,9 +240,13 @@ func (b *batch) secure(a mailbox.Account, t *taking, f *found) error {
 		return nil
 	}
 	p := b.v.p
-	leave, err := p.room.enter(b.v.soft, f.Copy.Copy.Size)
-	if err != nil {
-		return err
+	leave, ok := p.room.tryEnter(f.Copy.Copy.Size)
+	if !ok {
+		b.up.send() // what waits to be sent leaves room only then
+		var err error
+		if leave, err = p.room.enter(b.v.soft, f.Copy.Copy.Size); err != nil {
+			return err
+		}
 	}
 	stays := false
 	defer func() {
@@ -288,42 +280,13 @@ func (b *batch) secure(a mailbox.Account, t *taking, f *found) error {
 		return nil
 	}
 	stays = true
-	b.keep(t, f, raw.Bytes(), leave)
+	b.up.add(&upload{t: t, f: f, raw: raw.Bytes(), leave: leave})
 	return nil
-}
-
-// keep gives a copy's bytes to the daemon, while others are read, and leaves the
-// room when it has them. Its disk takes several at once in the time of one.
-func (b *batch) keep(t *taking, f *found, raw []byte, leave func()) {
-	b.slots <- struct{}{}
-	f.keeping = true
-	u := &upload{t: t, f: f}
-	b.uploads = append(b.uploads, u)
-	c, sum := f.Copy.Copy, f.sum
-	b.keeping.Go(func() {
-		defer func() {
-			if r := recover(); r != nil {
-				u.err = t.panicked(r)
-			}
-			leave()
-			<-b.slots
-		}()
-		u.item, u.err = t.keep(c, sum, raw)
-	})
-}
-
-// settle waits until the daemon has what it is being given.
-func (b *batch) settle() {
-	b.keeping.Wait()
-	for _, u := range b.uploads {
-		u.t.kept(u.f, u.item, u.err)
-	}
-	b.uploads = b.uploads[:0]
 }
 
 // remove takes out the copies whose bytes are in quarantine.
 func (b *batch) remove(a mailbox.Account) error {
-	b.settle()
+	b.up.settle()
 	b.waiting = 0
 	for {
 		some, copies := b.due()

@@ -1,10 +1,12 @@
 package pull_test
 
 import (
+	"bytes"
+	"context"
 	"fmt"
 	"slices"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -105,22 +107,64 @@ func TestAHeapOfCopiesIsRemovedInParts(t *testing.T) {
 	}
 }
 
-func TestTheDaemonIsGivenSeveralCopiesAtOnce(t *testing.T) {
+// asked is a daemon that counts what it is asked.
+type asked struct {
+	*pulltest.Daemon
+	mu            sync.Mutex
+	keeps         []int // how many copies it was given each time
+	reports       []int
+	copies, under int // on their way at most, and now
+	calls, at     int // requests with copies, likewise
+}
+
+func (a *asked) Keep(ctx context.Context, copies []pull.Upload) []pull.Stored {
+	a.mu.Lock()
+	a.keeps = append(a.keeps, len(copies))
+	a.under, a.at = a.under+len(copies), a.at+1
+	a.copies, a.calls = max(a.copies, a.under), max(a.calls, a.at)
+	a.mu.Unlock()
+	time.Sleep(time.Second)
+	defer func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.under, a.at = a.under-len(copies), a.at-1
+	}()
+	return a.Daemon.Keep(ctx, copies)
+}
+
+func (a *asked) Report(ctx context.Context, reports []pull.Report) []error {
+	a.mu.Lock()
+	a.reports = append(a.reports, len(reports))
+	a.mu.Unlock()
+	return a.Daemon.Report(ctx, reports)
+}
+
+func TestTheDaemonIsGivenAllCopiesAndReportsOfAMailboxAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBatch(30)
-		var under, most atomic.Int64
-		b.Fault = func(operation string, done bool) error {
-			if operation == "keep" && !done {
-				most.Store(max(most.Load(), under.Add(1)))
-				time.Sleep(time.Second)
-				under.Add(-1)
-			}
-			return nil
+		a := &asked{Daemon: b.Daemon}
+		b.does(t, nil, func(o *pull.Options) { o.Daemons[0].Jobs = a })
+		b.holds(t)
+		if !slices.Equal(a.keeps, []int{30}) || !slices.Equal(a.reports, []int{30}) {
+			t.Errorf("copies %v, reports %v", a.keeps, a.reports)
 		}
+	})
+}
+
+func TestLargeCopiesAreGivenToTheDaemonInPartsWhileOthersAreRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBatch(1)
+		large := append([]byte("Message-ID: <target-0@example.org>\r\n\r\n"), bytes.Repeat([]byte("0123456789abcde\n"), 12<<10)...)
+		b.boxes[login(0)][0].raw = large
+		b.Add(jobOf("j0", login(0), large))
+		for i := range 24 {
+			b.add(login(0), "Archive", fmt.Sprintf("2/%d", i), large)
+		}
+		a := &asked{Daemon: b.Daemon}
 		began := time.Now()
-		b.does(t, nil, nil)
-		if took := time.Since(began); took > 5*time.Second || most.Load() > 8 {
-			t.Errorf("%d at once, in %s", most.Load(), took)
+		b.does(t, map[int]string{0: "pulled, 25 removed"}, func(o *pull.Options) { o.Daemons[0].Jobs = a })
+		if took := time.Since(began); slices.Max(a.keeps) != 2 || a.calls != 4 || took > 6*time.Second {
+			t.Errorf("copies %v, %d requests at once, in %s", a.keeps, a.calls, took)
 		}
 	})
 }
@@ -129,18 +173,14 @@ func TestTheDaemonIsGivenSeveralCopiesAtOnce(t *testing.T) {
 func TestCopiesOnTheirWayToTheDaemonStayWithinTheMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBatch(12)
-		var under, most atomic.Int64
-		b.Fault = func(operation string, done bool) error {
-			if operation == "keep" && !done {
-				most.Store(max(most.Load(), under.Add(1)))
-				time.Sleep(time.Second)
-				under.Add(-1)
-			}
-			return nil
-		}
-		b.does(t, nil, func(o *pull.Options) { o.Memory = int64(3 * len(numbered(11))) })
-		if most.Load() != 3 {
-			t.Errorf("%d at once", most.Load())
+		a := &asked{Daemon: b.Daemon}
+		b.does(t, nil, func(o *pull.Options) {
+			o.Daemons[0].Jobs = a
+			o.Memory = int64(3 * len(numbered(11)))
+		})
+		b.holds(t)
+		if a.copies != 3 {
+			t.Errorf("%d at once", a.copies)
 		}
 	})
 }
@@ -252,8 +292,8 @@ func TestACopyThatOneJobCannotTakeIsTriedByTheOther(t *testing.T) {
 					continue
 				}
 				c := (&mail{"INBOX", "1/1", numbered(1)}).copyOf()
-				if _, err := b.Keep(t.Context(), l.ID, c, numbered(1)); err != nil {
-					t.Fatal(err)
+				if s := b.Keep(t.Context(), []pull.Upload{{Lease: l.ID, Copy: c, Raw: numbered(1)}}); s[0].Err != nil {
+					t.Fatal(s[0].Err)
 				}
 			}
 			b.Restart()
@@ -352,9 +392,10 @@ func TestReportsThatDoNotArriveHoldUpNoMailboxForLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBatch(4)
 		late := pulltest.NewDaemon()
+		var first sync.Once
 		b.Fault = func(operation string, done bool) error {
 			if operation == "report" && !done {
-				time.Sleep(time.Minute)
+				first.Do(func() { time.Sleep(time.Minute) })
 			}
 			return nil
 		}

@@ -351,8 +351,10 @@ type liar struct {
 	spoil func(*job.Kept)
 }
 
-func (l liar) Keep(ctx context.Context, lease string, c mailbox.Copy, raw []byte) (job.Kept, error) {
-	k, err := l.Daemon.Keep(ctx, lease, c, raw)
-	l.spoil(&k)
-	return k, err
+func (l liar) Keep(ctx context.Context, copies []pull.Upload) []pull.Stored {
+	all := l.Daemon.Keep(ctx, copies)
+	for i := range all {
+		l.spoil(&all[i].Kept)
+	}
+	return all
 }

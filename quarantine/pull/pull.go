@@ -61,13 +61,37 @@ type Jobs interface {
 	// Renew makes leases hold as long again as they did at first, and gives those
 	// that are lost.
 	Renew(ctx context.Context, leases []string) (lost []string, err error)
-	// Keep takes the bytes of a copy. When it returns they are durable. It may be
-	// called again. An error that satisfies mailbox.ErrTooLarge is for good.
-	Keep(ctx context.Context, lease string, c mailbox.Copy, raw []byte) (job.Kept, error)
+	// Keep takes the bytes of copies, MaxTogether at most. When it returns, those are
+	// durable whose answer, in the same place, has no error. They may be given again.
+	Keep(ctx context.Context, copies []Upload) []Stored
 	// Content writes the bytes that a restore puts back.
 	Content(ctx context.Context, lease string, w io.Writer) error
-	// Report ends a lease. It may be called again.
-	Report(ctx context.Context, lease string, r job.Result) error
+	// Report ends leases, MaxTogether at most: those whose error, in the same place, is
+	// nil. They may be reported again.
+	Report(ctx context.Context, reports []Report) []error
+}
+
+// MaxTogether is how many copies, or reports, a daemon is given at once at most.
+const MaxTogether = 32
+
+// Upload is a copy whose bytes are to be kept.
+type Upload struct {
+	Lease string
+	Copy  mailbox.Copy
+	Raw   []byte
+}
+
+// Stored is what came of an Upload. An error that satisfies mailbox.ErrTooLarge is
+// for good.
+type Stored struct {
+	Kept job.Kept
+	Err  error
+}
+
+// Report is what became of the job of a lease.
+type Report struct {
+	Lease  string
+	Result job.Result
 }
 
 // Daemon is one daemon that has jobs.

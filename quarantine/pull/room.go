@@ -48,6 +48,18 @@ func (r *room) enter(ctx context.Context, bytes int64) (leave func(), err error)
 	return nil, context.Cause(ctx)
 }
 
+// tryEnter is enter for who does not wait, and reports whether there was room.
+func (r *room) tryEnter(bytes int64) (leave func(), ok bool) {
+	g := &guest{bytes: max(0, min(bytes, r.size))}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.waiting) > 0 || g.bytes > r.free {
+		return nil, false
+	}
+	r.free -= g.bytes
+	return func() { r.leave(g) }, true
+}
+
 func (r *room) leave(g *guest) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -1,7 +1,6 @@
 package pull
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -20,7 +19,6 @@ const (
 
 var (
 	errRestless = errors.New("the mailbox changes faster than it can be searched")
-	errKept     = errors.New("what the daemon says it keeps is not what it was given")
 )
 
 // place is where a copy stands.
@@ -182,27 +180,6 @@ func (t *taking) adopt(f *found) bool {
 		}
 	}
 	return false
-}
-
-// keep uploads a copy's bytes and sees to it that the daemon keeps just these. It
-// gives the item that they are.
-func (w *work) keep(c mailbox.Copy, sum job.Digest, raw []byte) (item string, err error) {
-	if err := w.step(); err != nil {
-		return "", err
-	}
-	var kept job.Kept
-	err = w.ask(func(ctx context.Context) (err error) {
-		kept, err = w.l.d.Jobs.Keep(ctx, w.l.ID, c, raw)
-		return err
-	})
-	if err != nil {
-		return "", err
-	}
-	w.v.p.metrics.kept(len(raw))
-	if kept.Item == "" || kept.SHA256 != sum || kept.Bytes != int64(len(raw)) || !kept.Copy.Is(&c) {
-		return "", fmt.Errorf("%w: item %.40q, %d bytes, SHA-256 %s", errKept, kept.Item, kept.Bytes, kept.SHA256)
-	}
-	return kept.Item, nil
 }
 
 // kept says what came of giving a copy's bytes to the daemon.

@@ -43,7 +43,8 @@ type visit struct {
 	end       context.CancelCauseFunc
 	left      atomic.Int64 // jobs that are not done and whose leases are not lost
 
-	tries   int            // connections since a job was done
+	tries   int // connections since a job was done
+	untold  []*report
 	told    sync.WaitGroup // first reports
 	reports sync.WaitGroup
 }
@@ -73,6 +74,7 @@ func (p *Puller) do(stop, working context.Context, leases []*lease) {
 		v.works = append(v.works, w)
 	}
 	v.guarded()
+	v.tell()
 	v.leave()
 	v.reports.Wait()
 }

@@ -15,8 +15,6 @@ import (
 const (
 	// maxAsks bounds how often a daemon is asked to take or give bytes.
 	maxAsks = 4
-	// slowestReport is how often a report is tried at least.
-	slowestReport = 5 * time.Second
 	// maxDetail bounds what a report says in words, in bytes.
 	maxDetail = 1 << 10
 )
@@ -45,13 +43,17 @@ func (w *work) step() error {
 	return w.l.holds()
 }
 
+// firstAsk is how long to wait until a daemon is asked once more; twice as long the
+// next time.
+func (p *Puller) firstAsk() time.Duration { return p.o.Patience / (1<<maxAsks - 1) }
+
 // ask asks the daemon, a few times if need be. An error that is not for good, nor
 // the lease's, satisfies errDaemon.
 func (w *work) ask(f func(ctx context.Context) error) error {
 	deadline, _ := w.v.ctx.Deadline()
 	ctx, cancel := context.WithDeadlineCause(w.l.ctx, deadline, errTooLong)
 	defer cancel()
-	pause := w.v.p.o.Patience / (1<<maxAsks - 1)
+	pause := w.v.p.firstAsk()
 	for n := 1; ; n++ {
 		err := f(ctx)
 		switch {
@@ -74,8 +76,8 @@ func (w *work) ask(f func(ctx context.Context) error) error {
 	}
 }
 
-// finish ends a job that an error has ended, or that went well with a result, and
-// begins to report it. A job that is not to be reported is left to whoever leases
+// finish ends a job that an error has ended, or that went well with a result: tell
+// reports it. A job that is not to be reported is left to whoever leases
 // it next.
 func (w *work) finish(r job.Result, err error) {
 	w.done, w.v.tries = true, 0
@@ -95,8 +97,7 @@ func (w *work) finish(r job.Result, err error) {
 	w.v.p.metrics.finished(w.l.Job.Kind, &r, took)
 	w.log().Info("done", zap.String("kind", string(w.l.Job.Kind)), zap.String("outcome", string(r.Outcome)),
 		zap.String("detail", r.Detail), zap.Int("copies", len(r.Copies)), zap.Duration("took", took))
-	w.v.told.Add(1)
-	w.v.reports.Go(func() { w.report(r) })
+	w.v.untold = append(w.v.untold, &report{work: w, result: r})
 }
 
 // isEnd reports whether an error is no failure of anything: the job is to end.
@@ -124,38 +125,6 @@ func (w *work) failing(err error) (job.Outcome, error) {
 		return job.Unreachable, err
 	}
 	return job.Failed, err
-}
-
-// report tells the daemon, for as long as the lease holds, and lets go of the
-// lease.
-func (w *work) report(r job.Result) {
-	defer w.l.release()
-	pause := firstPause
-	for n := 1; ; n++ {
-		err := w.tell(&r)
-		if n == 1 {
-			w.v.told.Done()
-		}
-		switch {
-		case err == nil:
-			return
-		case errors.Is(err, ErrLease) || errors.Is(err, errPanic) || w.l.ctx.Err() != nil:
-			w.log().Info("the report did not arrive: the job is left to whoever leases it next", zap.Error(err))
-			return
-		}
-		w.log().Warn("the report is tried again", zap.Error(err))
-		sleep(w.l.ctx, pause)
-		pause = min(2*pause, slowestReport)
-	}
-}
-
-func (w *work) tell(r *job.Result) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = w.panicked(p)
-		}
-	}()
-	return w.l.d.Jobs.Report(w.l.ctx, w.l.ID, *r)
 }
 
 func cut(s string) string {

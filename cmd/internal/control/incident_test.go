@@ -202,16 +202,16 @@ func work(t *testing.T, jobs *client.Jobs) (pulled int) {
 				if err := jobs.Content(ctx, l.ID, &got); err != nil || got.String() != string(raw) {
 					t.Fatalf("%q %v", got.String(), err)
 				}
-				if err := jobs.Report(ctx, l.ID, job.Result{Outcome: job.Restored, Folder: c.Folder, Placed: c}); err != nil {
+				if err := reportOne(jobs, l.ID, job.Result{Outcome: job.Restored, Folder: c.Folder, Placed: c}); err != nil {
 					t.Fatal(err)
 				}
 				continue
 			}
-			kept, err := jobs.Keep(ctx, l.ID, c, raw)
+			kept, err := keepOne(jobs, l.ID, c, raw)
 			if err != nil || kept.Item == "" || kept.Bytes != int64(len(raw)) {
 				t.Fatalf("%+v %v", kept, err)
 			}
-			if err := jobs.Report(ctx, l.ID, job.Result{Outcome: job.Pulled, Copies: []job.Copy{{Copy: c, Fate: job.Removed, Item: kept.Item}}}); err != nil {
+			if err := reportOne(jobs, l.ID, job.Result{Outcome: job.Pulled, Copies: []job.Copy{{Copy: c, Fate: job.Removed, Item: kept.Item}}}); err != nil {
 				t.Fatal(err)
 			}
 			pulled++

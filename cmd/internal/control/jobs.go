@@ -10,11 +10,11 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/weirmail/weir/cmd/internal/control/api"
 	"github.com/weirmail/weir/quarantine/incident"
-	"github.com/weirmail/weir/quarantine/mailbox"
 )
 
 func (s *Server) leaseJobs(ctx context.Context, c *call, st *Stores, in *api.Lease) (any, error) {
@@ -41,9 +41,59 @@ func (s *Server) renewJobs(ctx context.Context, c *call, st *Stores, in *api.Ren
 	return api.Renewed{Lost: all(lost)}, err
 }
 
-func (s *Server) reportJob(ctx context.Context, c *call, st *Stores, in *api.Report) (any, error) {
-	return api.None{}, st.Incidents.Report(ctx, c.caller.Actor, in.Lease, in.Result)
+func (s *Server) reportJobs(ctx context.Context, c *call, st *Stores, in *api.Reports) (any, error) {
+	if n := len(in.Reports); n < 1 || n > api.MaxTogether {
+		return nil, api.Errorf(api.BadRequest, "there are %d reports, and 1 to %d are taken", n, api.MaxTogether)
+	}
+	answer := api.Reported{Jobs: make([]api.ReportedJob, len(in.Reports))}
+	s.together(len(in.Reports), func(i int) {
+		r := &in.Reports[i]
+		answer.Jobs[i].Error = s.alone(c, r.Lease, func() error {
+			return st.Incidents.Report(ctx, c.caller.Actor, r.Lease, r.Result)
+		})
+	})
+	return answer, nil
 }
+
+// atOnce is how many copies, or reports, of one request are dealt with at once:
+// they wait for the disk together.
+const atOnce = 8
+
+// together does something for the numbers below n, some of them at once.
+func (s *Server) together(n int, do func(i int)) {
+	slots := make(chan struct{}, atOnce)
+	var all sync.WaitGroup
+	for i := range n {
+		slots <- struct{}{}
+		all.Go(func() {
+			defer func() { <-slots }()
+			do(i)
+		})
+	}
+	all.Wait()
+}
+
+// alone does something for one of the leases of a request, and gives what the caller
+// is told if it fails, which fails no other.
+func (s *Server) alone(c *call, lease string, do func() error) (told *api.Error) {
+	began := time.Now()
+	one := &call{op: c.op, caller: c.caller, params: map[string]string{"lease": lease[:min(len(lease), maxLeaseShown)]}}
+	defer func() {
+		if p := recover(); p != nil {
+			told = errorOf(s.panicked(one, p))
+		}
+		if told != nil {
+			s.report(one, told, time.Since(began))
+		}
+	}()
+	if err := do(); err != nil {
+		return errorOf(err)
+	}
+	return nil
+}
+
+// maxLeaseShown bounds how much of a lease's ID is logged, which may be anything.
+const maxLeaseShown = 40
 
 func (s *Server) jobContent(ctx context.Context, c *call, st *Stores, in *api.LeaseID) (any, error) {
 	content, err := st.Incidents.Content(ctx, c.caller.Actor, in.Lease)
@@ -63,48 +113,88 @@ func (s *Server) jobContent(ctx context.Context, c *call, st *Stores, in *api.Le
 // Bounds on copies that are handed over.
 const (
 	copyRoom   = 1 << 20          // bytes by which a mail store may have made a message larger than it was
-	copyWait   = 30 * time.Second // for the next piece of a copy
+	copyWait   = 30 * time.Second // for the next piece of copies
 	maxUploads = 256 << 20        // bytes of all that are on their way at once; a larger one comes alone
 )
 
-func (s *Server) keepCopy(ctx context.Context, c *call, st *Stores, in *api.LeaseID) (any, error) {
-	if media, _, err := mime.ParseMediaType(c.r.Header.Get("Content-Type")); err != nil || media != api.CopyType {
-		return nil, &api.Error{Code: api.BadRequest, Text: "the body is not declared as a copy", Cure: "send Content-Type: " + api.CopyType}
+func (s *Server) keepCopies(ctx context.Context, c *call, st *Stores, _ *api.None) (any, error) {
+	if media, _, err := mime.ParseMediaType(c.r.Header.Get("Content-Type")); err != nil || media != api.CopiesType {
+		return nil, &api.Error{Code: api.BadRequest, Text: "the body is not declared as copies", Cure: "send Content-Type: " + api.CopiesType}
 	}
-	most := s.limits().MessageSize + copyRoom + api.MaxCopyName
+	largest := s.limits().MessageSize + copyRoom
 	size := c.r.ContentLength
 	switch {
 	case size < 0:
 		return nil, api.Errorf(api.BadRequest, "the body has no Content-Length")
-	case size > most:
-		return nil, &api.Error{Code: api.TooLarge, Text: "the copy has " + strconv.FormatInt(size, 10) + " bytes", Cure: "raise milter.message_size_limit"}
+	case size > max(largest+api.MaxCopyName, api.MaxCopies):
+		return nil, tooLarge(size)
 	}
 	leave, err := s.uploads.enter(ctx, size)
 	if err != nil {
 		return nil, err
 	}
 	defer leave()
-	body, err := c.readCopy(size)
+	body, err := c.readCopies(size)
 	if err != nil {
 		return nil, err
 	}
-	head, raw, ok := bytes.Cut(body, []byte{'\n'})
-	var copied mailbox.Copy
-	if !ok || len(head) > api.MaxCopyName {
-		return nil, api.Errorf(api.BadRequest, "the body does not begin with a line of JSON")
-	}
-	if err := json.Unmarshal(head, &copied); err != nil {
-		return nil, api.Errorf(api.BadRequest, "the first line of the body is not a copy: %v", err)
-	}
-	kept, err := st.Incidents.Keep(ctx, c.caller.Actor, in.Lease, copied, raw)
+	copies, err := splitCopies(body)
 	if err != nil {
 		return nil, err
 	}
-	return kept, nil
+	answer := api.Keeping{Copies: make([]api.KeptCopy, len(copies))}
+	s.together(len(copies), func(i int) {
+		one := &copies[i]
+		answer.Copies[i].Error = s.alone(c, one.Lease, func() error {
+			if one.Bytes > largest {
+				return tooLarge(one.Bytes)
+			}
+			kept, err := st.Incidents.Keep(ctx, c.caller.Actor, one.Lease, one.Copy, one.raw)
+			if err == nil {
+				answer.Copies[i].Kept = &kept
+			}
+			return err
+		})
+	})
+	return answer, nil
 }
 
-// readCopy reads a body that may be long, as long as it goes on.
-func (c *call) readCopy(size int64) ([]byte, error) {
+func tooLarge(size int64) *api.Error {
+	return &api.Error{Code: api.TooLarge, Text: "the copy has " + strconv.FormatInt(size, 10) + " bytes", Cure: "raise milter.message_size_limit"}
+}
+
+// handed is a copy that was handed over.
+type handed struct {
+	api.Handed
+	raw []byte
+}
+
+// splitCopies tells the copies of a body apart, whose bytes they go on to use.
+func splitCopies(body []byte) ([]handed, error) {
+	var all []handed
+	for len(body) > 0 || len(all) == 0 {
+		head, rest, ok := bytes.Cut(body, []byte{'\n'})
+		var one handed
+		switch {
+		case len(all) == api.MaxTogether:
+			return nil, api.Errorf(api.BadRequest, "there are more than %d copies", api.MaxTogether)
+		case !ok || len(head) > api.MaxCopyName:
+			return nil, api.Errorf(api.BadRequest, "copy %d does not begin with a line of JSON", len(all)+1)
+		}
+		if err := json.Unmarshal(head, &one.Handed); err != nil {
+			return nil, api.Errorf(api.BadRequest, "the first line of copy %d is not what it should be: %v", len(all)+1, err)
+		}
+		if one.Bytes < 0 || one.Bytes > int64(len(rest)) {
+			return nil, api.Errorf(api.BadRequest, "copy %d has %d bytes, and is to have %d", len(all)+1, len(rest), one.Bytes)
+		}
+		one.raw, body = rest[:one.Bytes], rest[one.Bytes:]
+		all = append(all, one)
+	}
+	return all, nil
+}
+
+// readCopies reads a body that may be long, as long as it goes on.
+func (c *call) readCopies(size int64) ([]byte, error) {
 	deadlines := http.NewResponseController(c.w)
 	defer func() { _ = deadlines.SetReadDeadline(time.Time{}) }()
 	body := make([]byte, 0, size)

@@ -56,6 +56,15 @@ func someCopy() mailbox.Copy {
 	return mailbox.Copy{Folder: "INBOX", ID: "1/2", MessageID: strings.Repeat("i", 300<<10), Date: time.Date(2026, 5, 1, 8, 0, 0, 0, time.UTC), Keywords: []string{"a\nb", "ü"}}
 }
 
+func keepOne(jobs *client.Jobs, lease string, c mailbox.Copy, raw []byte) (job.Kept, error) {
+	s := jobs.Keep(ctx, []pull.Upload{{Lease: lease, Copy: c, Raw: raw}})[0]
+	return s.Kept, s.Err
+}
+
+func reportOne(jobs *client.Jobs, lease string, r job.Result) error {
+	return jobs.Report(ctx, []pull.Report{{Lease: lease, Result: r}})[0]
+}
+
 func TestACopyIsHandedOverAsItIs(t *testing.T) {
 	h := controltest.New(t, control.Access{})
 	jobs := newJobs(t, h)
@@ -66,7 +75,7 @@ func TestACopyIsHandedOverAsItIs(t *testing.T) {
 	}
 	raw = bytes.Repeat(append([]byte("Subject: x\r\n\r\n"), raw...), 5000)
 	for range 2 {
-		kept, err := jobs.Keep(ctx, l.ID, someCopy(), raw)
+		kept, err := keepOne(jobs, l.ID, someCopy(), raw)
 		if err != nil || kept.Bytes != int64(len(raw)) {
 			t.Fatalf("%+v %v", kept, err)
 		}
@@ -90,35 +99,104 @@ func TestWhatIsNoCopyIsRefused(t *testing.T) {
 	jobs := newJobs(t, h)
 	l := leased(t, h, jobs)
 	h.SetLimits(control.Limits{MessageSize: 10 << 10})
-	_, err := jobs.Keep(ctx, l.ID, mailbox.Copy{Folder: "INBOX", ID: "1/2"}, make([]byte, 10<<10+3<<20))
+	_, err := keepOne(jobs, l.ID, mailbox.Copy{Folder: "INBOX", ID: "1/2"}, make([]byte, 10<<10+3<<20))
 	if !errors.Is(err, mailbox.ErrTooLarge) || errors.Is(err, pull.ErrLease) {
 		t.Errorf("too large: %v", err)
 	}
-	if _, err := jobs.Keep(ctx, "unknown", someCopy(), []byte("x")); !errors.Is(err, pull.ErrLease) {
+	if _, err := keepOne(jobs, "unknown", someCopy(), []byte("x")); !errors.Is(err, pull.ErrLease) {
 		t.Errorf("no such lease: %v", err)
 	}
-	if err := jobs.Report(ctx, "unknown", job.Result{Outcome: job.Pulled}); !errors.Is(err, pull.ErrLease) {
+	if err := reportOne(jobs, "unknown", job.Result{Outcome: job.Pulled}); !errors.Is(err, pull.ErrLease) {
 		t.Errorf("no such lease: %v", err)
 	}
 	if err := jobs.Content(ctx, "unknown", &bytes.Buffer{}); !errors.Is(err, pull.ErrLease) {
 		t.Errorf("no such lease: %v", err)
 	}
 	for name, tt := range map[string][2]string{
-		"not declared": {"application/json", "{}\nx"}, "no line": {api.CopyType, "{}"}, "no JSON": {api.CopyType, "x\ny"}, "nothing": {api.CopyType, ""},
+		"not declared": {"application/json", "{}\n"}, "no line": {api.CopiesType, "{}"}, "no JSON": {api.CopiesType, "x\ny"}, "nothing": {api.CopiesType, ""},
+		"less than it says": {api.CopiesType, `{"bytes":2}` + "\nx"}, "less than nothing": {api.CopiesType, `{"bytes":-1}` + "\nx"}, "more than it says": {api.CopiesType, `{"bytes":1}` + "\nxy"},
+		"too many": {api.CopiesType, strings.Repeat("{}\n", api.MaxTogether+1)},
 	} {
-		status, text := request(t, dial(t, h), "POST", "/v1/jobs/"+l.ID+"/copy", tt[0], tt[1])
+		status, text := request(t, dial(t, h), "POST", "/v1/jobs/copies", tt[0], tt[1])
 		if status != http.StatusBadRequest {
 			t.Errorf("%s: %d %s", name, status, text)
 		}
 	}
 	c := dial(t, h)
-	_, _ = fmt.Fprintf(c, "POST /v1/jobs/%s/copy HTTP/1.1\r\nHost: weir\r\nContent-Type: %s\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{}\nxy\r\n0\r\n\r\n", l.ID, api.CopyType)
+	_, _ = fmt.Fprintf(c, "POST /v1/jobs/copies HTTP/1.1\r\nHost: weir\r\nContent-Type: %s\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{}\n\r\n0\r\n\r\n", api.CopiesType)
 	answer := make([]byte, 12)
 	if _, err := c.Read(answer); err != nil || string(answer) != "HTTP/1.1 400" {
 		t.Errorf("without a length: %q %v", answer, err)
 	}
 	if leases, err := jobs.Lease(ctx, 0, 0); err == nil {
 		t.Errorf("no jobs at all are leased: %v", leases)
+	}
+}
+
+// Some of a request are wrong, and the rest is done.
+func TestWhatIsWrongWithOneCopyOrReportHoldsUpNoOther(t *testing.T) {
+	h := controltest.New(t, control.Access{})
+	jobs := newJobs(t, h)
+	l := leased(t, h, jobs)
+	h.SetLimits(control.Limits{MessageSize: 10 << 10})
+	place := func(n int) mailbox.Copy { return mailbox.Copy{Folder: "INBOX", ID: fmt.Sprintf("1/%d", n)} }
+	stored := jobs.Keep(ctx, []pull.Upload{
+		{Lease: l.ID, Copy: place(1), Raw: []byte("Subject: 1\r\n\r\n")},
+		{Lease: "unknown", Copy: place(2), Raw: []byte("Subject: 2\r\n\r\n")},
+		{Lease: l.ID, Copy: place(3), Raw: make([]byte, 10<<10+1<<20+1)},
+		{Lease: l.ID, Copy: mailbox.Copy{Folder: "INBOX", ID: "1/4", Date: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)}, Raw: []byte("x")}, // JSON has no such year
+		{Lease: l.ID, Copy: mailbox.Copy{Folder: "INBOX"}, Raw: []byte("no ID")},
+		{Lease: l.ID, Copy: place(6), Raw: []byte("Subject: 6\r\n\r\n")},
+	})
+	for i, want := range []error{nil, pull.ErrLease, mailbox.ErrTooLarge, errAny, errAny, nil} {
+		s := stored[i]
+		switch {
+		case want == nil && (s.Err != nil || s.Kept.Copy.ID != place(i+1).ID || s.Kept.Item == ""):
+			t.Errorf("copy %d: %+v %v", i, s.Kept, s.Err)
+		case want == errAny && s.Err == nil, want != nil && want != errAny && !errors.Is(s.Err, want):
+			t.Errorf("copy %d: %v, want %v", i, s.Err, want)
+		}
+	}
+	errs := jobs.Report(ctx, []pull.Report{
+		{Lease: "unknown", Result: job.Result{Outcome: job.Pulled}},
+		{Lease: l.ID, Result: job.Result{Outcome: "nonsense"}},
+		{Lease: l.ID, Result: job.Result{Outcome: job.Pulled, Copies: []job.Copy{{Copy: mailbox.Copy{Date: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)}}}}},
+		{Lease: l.ID, Result: job.Result{Outcome: job.Pulled, Copies: []job.Copy{{Fate: job.Removed, Item: stored[0].Kept.Item, Copy: place(1)}}}},
+	})
+	if !errors.Is(errs[0], pull.ErrLease) || errs[1] == nil || errs[2] == nil || errs[3] != nil {
+		t.Errorf("reports: %v", errs)
+	}
+	if errs := jobs.Report(ctx, []pull.Report{{Lease: l.ID, Result: job.Result{Outcome: job.Failed}}}); errs[0] != nil {
+		t.Errorf("a report that is given again: %v", errs)
+	}
+}
+
+var errAny = errors.New("any error")
+
+// A request has so many copies, reports and bytes: the client asks several times.
+func TestMoreThanOneRequestTakesIsAskedInSeveral(t *testing.T) {
+	h := controltest.New(t, control.Access{})
+	jobs := newJobs(t, h)
+	l := leased(t, h, jobs)
+	var uploads []pull.Upload
+	var reports []pull.Report
+	for n := range 2*api.MaxTogether + 1 {
+		raw := fmt.Appendf(nil, "Subject: %d\r\n\r\n%s", n, strings.Repeat("x", n<<11))
+		uploads = append(uploads, pull.Upload{Lease: l.ID, Copy: mailbox.Copy{Folder: "INBOX", ID: fmt.Sprintf("1/%d", n)}, Raw: raw})
+		reports = append(reports, pull.Report{Lease: fmt.Sprintf("unknown-%d", n), Result: job.Result{Outcome: job.Failed, Detail: strings.Repeat("x", 200<<10)}})
+	}
+	for n, s := range jobs.Keep(ctx, uploads) {
+		if s.Err != nil || s.Kept.Copy.ID != uploads[n].Copy.ID || s.Kept.Bytes != int64(len(uploads[n].Raw)) {
+			t.Errorf("copy %d: %+v %v", n, s.Kept, s.Err)
+		}
+	}
+	for n, err := range jobs.Report(ctx, reports) {
+		if !errors.Is(err, pull.ErrLease) || !strings.Contains(err.Error(), reports[n].Lease) {
+			t.Errorf("report %d: %v", n, err)
+		}
+	}
+	if status, text := request(t, dial(t, h), "POST", "/v1/jobs/reports", "application/json", `{"reports":[]}`); status != http.StatusBadRequest {
+		t.Errorf("no report: %d %s", status, text)
 	}
 }
 
@@ -249,11 +327,11 @@ func TestOtherHostsDoTheWorkInMailboxesAndNothingElse(t *testing.T) {
 	}
 	jobs := open(ours.client("imap1", ours))
 	l := leased(t, h, jobs)
-	kept, err := jobs.Keep(ctx, l.ID, mailbox.Copy{Folder: "INBOX", ID: "1/2"}, []byte("Subject: x\r\n\r\nx"))
+	kept, err := keepOne(jobs, l.ID, mailbox.Copy{Folder: "INBOX", ID: "1/2"}, []byte("Subject: x\r\n\r\nx"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := jobs.Report(ctx, l.ID, job.Result{Outcome: job.Pulled, Copies: []job.Copy{{Fate: job.Removed, Item: kept.Item, Copy: mailbox.Copy{Folder: "INBOX", ID: "1/2"}}}}); err != nil {
+	if err := reportOne(jobs, l.ID, job.Result{Outcome: job.Pulled, Copies: []job.Copy{{Fate: job.Removed, Item: kept.Item, Copy: mailbox.Copy{Folder: "INBOX", ID: "1/2"}}}}); err != nil {
 		t.Fatal(err)
 	}
 	s, err := h.Ledger.State("item/" + kept.Item)

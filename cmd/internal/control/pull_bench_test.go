@@ -1,6 +1,7 @@
 package control_test
 
 import (
+	"errors"
 	"fmt"
 	"os/user"
 	"strings"
@@ -17,6 +18,7 @@ import (
 	"github.com/weirmail/weir/quarantine/incident"
 	"github.com/weirmail/weir/quarantine/job"
 	"github.com/weirmail/weir/quarantine/mailbox"
+	"github.com/weirmail/weir/quarantine/pull"
 )
 
 // cpuTime gives what the process has used of the processors.
@@ -57,13 +59,21 @@ func BenchmarkPull(b *testing.B) {
 	jobs := client.NewJobs(h.Socket)
 	defer jobs.Close()
 	body := strings.Repeat("An invoice is due: see https://pay.evil.example/login?u=1\r\n", 60)
-	pull := func(l job.Lease) error {
-		raw := fmt.Appendf(nil, "Subject: Your invoice\r\nMessage-ID: <%s>\r\nFrom: pay@evil.example\r\n\r\n%s", l.Job.Target.MessageID, body)
-		k, err := jobs.Keep(ctx, l.ID, mailbox.Copy{Folder: "INBOX", ID: "7/" + l.ID, MessageID: l.Job.Target.MessageID, Size: int64(len(raw)), Date: time.Now()}, raw)
-		if err != nil {
-			return err
+	pullAll := func(visit []job.Lease) error {
+		var uploads []pull.Upload
+		for _, l := range visit {
+			raw := fmt.Appendf(nil, "Subject: Your invoice\r\nMessage-ID: <%s>\r\nFrom: pay@evil.example\r\n\r\n%s", l.Job.Target.MessageID, body)
+			uploads = append(uploads, pull.Upload{Lease: l.ID, Raw: raw,
+				Copy: mailbox.Copy{Folder: "INBOX", ID: "7/" + l.ID, MessageID: l.Job.Target.MessageID, Size: int64(len(raw)), Date: time.Now()}})
 		}
-		return jobs.Report(ctx, l.ID, job.Result{Outcome: job.Pulled, Copies: []job.Copy{{Copy: k.Copy, Fate: job.Removed, Item: k.Item}}})
+		var reports []pull.Report
+		for n, s := range jobs.Keep(ctx, uploads) {
+			if s.Err != nil {
+				return s.Err
+			}
+			reports = append(reports, pull.Report{Lease: visit[n].ID, Result: job.Result{Outcome: job.Pulled, Copies: []job.Copy{{Copy: s.Kept.Copy, Fate: job.Removed, Item: s.Kept.Item}}}})
+		}
+		return errors.Join(jobs.Report(ctx, reports)...)
 	}
 	b.ReportAllocs()
 	b.ResetTimer()
@@ -88,10 +98,8 @@ func BenchmarkPull(b *testing.B) {
 			slots <- struct{}{}
 			visits.Go(func() {
 				defer func() { <-slots }()
-				for _, l := range visit {
-					if err := pull(l); err != nil {
-						b.Error(err)
-					}
+				if err := pullAll(visit); err != nil {
+					b.Error(err)
 				}
 			})
 		}

@@ -230,8 +230,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *Server) answer(c *call) (answer any, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			s.log.Error("an operation panicked", zap.String("operation", c.op.Name), zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
-			answer, err = nil, api.Errorf(api.Failed, "%s failed inside the daemon; its log says where", c.op.Name)
+			answer, err = nil, s.panicked(c, p)
 		}
 	}()
 	remote, err := s.identify(c)
@@ -251,6 +250,12 @@ func (s *Server) answer(c *call) (answer any, err error) {
 		return nil, err
 	}
 	return s.handlers[c.op.Name](c.r.Context(), c)
+}
+
+// panicked logs what was recovered from, and gives what the caller is told of it.
+func (s *Server) panicked(c *call, p any) error {
+	s.log.Error("an operation panicked", zap.String("operation", c.op.Name), zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
+	return api.Errorf(api.Failed, "%s failed inside the daemon; its log says where", c.op.Name)
 }
 
 // identify says who asks, and whether from another host.
@@ -419,8 +424,8 @@ func (s *Server) handle() map[string]handler {
 
 		api.OpJobLease:   desk(s, s.leaseJobs),
 		api.OpJobRenew:   desk(s, s.renewJobs),
-		api.OpJobKeep:    desk(s, s.keepCopy),
+		api.OpJobKeep:    desk(s, s.keepCopies),
 		api.OpJobContent: desk(s, s.jobContent),
-		api.OpJobReport:  desk(s, s.reportJob),
+		api.OpJobReport:  desk(s, s.reportJobs),
 	}
 }

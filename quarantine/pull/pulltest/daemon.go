@@ -282,16 +282,26 @@ func (d *Daemon) held(lease string) (*held, error) {
 	return h, nil
 }
 
-// Keep implements pull.Jobs.
-func (d *Daemon) Keep(_ context.Context, lease string, c mailbox.Copy, raw []byte) (job.Kept, error) {
-	if err := d.fault("keep", false); err != nil {
-		return job.Kept{}, err
+// Keep implements pull.Jobs. A fault at one of the copies fails them all: those before
+// it are kept, and nobody hears of it.
+func (d *Daemon) Keep(_ context.Context, copies []pull.Upload) []pull.Stored {
+	all := make([]pull.Stored, len(copies))
+	for i, c := range copies {
+		err := d.fault("keep", false)
+		if err == nil {
+			all[i].Kept, all[i].Err = d.keep(c.Lease, c.Copy, c.Raw)
+		}
+		if err == nil && all[i].Err == nil {
+			err = d.fault("keep", true)
+		}
+		if err != nil {
+			for i := range all {
+				all[i] = pull.Stored{Err: err}
+			}
+			return all
+		}
 	}
-	k, err := d.keep(lease, c, raw)
-	if err == nil {
-		err = d.fault("keep", true)
-	}
-	return k, err
+	return all
 }
 
 func (d *Daemon) keep(lease string, c mailbox.Copy, raw []byte) (job.Kept, error) {
@@ -335,24 +345,40 @@ func (d *Daemon) Content(_ context.Context, lease string, w io.Writer) error {
 	return err
 }
 
-// Report implements pull.Jobs.
-func (d *Daemon) Report(_ context.Context, lease string, r job.Result) error {
-	if err := d.fault("report", false); err != nil {
+// Report implements pull.Jobs. A fault at one of the reports fails them all: those
+// before it were taken, and nobody hears of it.
+func (d *Daemon) Report(_ context.Context, reports []pull.Report) []error {
+	errs := make([]error, len(reports))
+	for i, r := range reports {
+		err := d.fault("report", false)
+		if err == nil {
+			errs[i] = d.report(r.Lease, r.Result)
+		}
+		if err == nil && errs[i] == nil {
+			err = d.fault("report", true)
+		}
+		if err != nil {
+			for i := range errs {
+				errs[i] = err
+			}
+			return errs
+		}
+	}
+	return errs
+}
+
+func (d *Daemon) report(lease string, r job.Result) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	h, err := d.held(lease)
+	if err != nil {
 		return err
 	}
-	d.mu.Lock()
-	h, err := d.held(lease)
-	if err == nil {
-		delete(d.leases, lease)
-		d.jobs[h.job].result = &r
-		d.reports++
-		d.tell()
-	}
-	d.mu.Unlock()
-	if err == nil {
-		err = d.fault("report", true)
-	}
-	return err
+	delete(d.leases, lease)
+	d.jobs[h.job].result = &r
+	d.reports++
+	d.tell()
+	return nil
 }
 
 // RestoreAll adds a job for every item of a job, and gives their IDs.

@@ -76,7 +76,7 @@ func TestInputsComeThroughAsTheyWereSent(t *testing.T) {
 		OpIncidentDeliveries: IncidentDeliveryQuery{ID: "01", Outcome: "pulled", Waiting: true},
 		OpIncidentRestore:    IncidentRestore{ID: "01", Items: []string{"02"}, Reason: "r", Override: true},
 		OpJobLease:           Lease{Max: 7, Wait: 30},
-		OpJobReport:          Report{Lease: "01", Result: job.Result{Outcome: job.Pulled, Copies: []job.Copy{{Fate: job.Removed, Body: job.Digest{1}, Copy: mailbox.Copy{Folder: "Ü", Date: at}}}}},
+		OpJobReport:          Reports{Reports: []Report{{Lease: "01", Result: job.Result{Outcome: job.Pulled, Copies: []job.Copy{{Fate: job.Removed, Body: job.Digest{1}, Copy: mailbox.Copy{Folder: "Ü", Date: at}}}}}}},
 		OpUnblock:            Unblock{Value: ".x.example", Reason: "r", Until: at},
 	} {
 		o, _ := OperationNamed(name)

@@ -9,8 +9,6 @@ import (
 	"reflect"
 	"strings"
 	"time"
-
-	"github.com/weirmail/weir/quarantine/mailbox"
 )
 
 // OpenAPI gives the document that describes the socket (OpenAPI 3.1.0), made
@@ -71,8 +69,8 @@ func (d *document) operation(o Operation) map[string]any {
 	}
 	if o.Takes != "" {
 		op["requestBody"] = map[string]any{"required": true, "content": map[string]any{o.Takes: map[string]any{"schema": map[string]any{}}},
-			"description": "One line of JSON that says how the copy stood, a line feed, and its bytes."}
-		d.define(reflect.TypeFor[mailbox.Copy]())
+			"description": "1 to 32 copies, each as one line of JSON (Handed), a line feed, and its bytes, as many as that line says."}
+		d.define(reflect.TypeFor[Handed]())
 	}
 	if hasBody(t) {
 		op["requestBody"] = map[string]any{"content": map[string]any{"application/json": map[string]any{"schema": d.schema(t)}}}

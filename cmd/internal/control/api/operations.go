@@ -2,8 +2,6 @@ package api
 
 import (
 	"slices"
-
-	"github.com/weirmail/weir/quarantine/job"
 )
 
 // Operation is one thing that the socket offers.
@@ -226,12 +224,12 @@ func jobOperations() []Operation {
 			Summary: "Get work in mailboxes, or wait for it"},
 		{Name: OpJobRenew, Method: "POST", Path: "/jobs/renew", Role: Puller, Input: Renew{}, Output: Renewed{}, Codes: []Code{Unavailable},
 			Summary: "Keep leases for longer"},
-		{Name: OpJobKeep, Method: "POST", Path: "/jobs/{lease}/copy", Role: Puller, Input: LeaseID{}, Takes: CopyType, Output: job.Kept{}, Codes: []Code{Unavailable, LeaseLost, TooLarge, Busy, NoSpace},
-			Summary: "Hand over a copy that is to be removed from a mailbox: once this is answered it is durable"},
+		{Name: OpJobKeep, Method: "POST", Path: "/jobs/copies", Role: Puller, Input: None{}, Takes: CopiesType, Output: Keeping{}, Codes: []Code{Unavailable, TooLarge, Busy},
+			Summary: "Hand over copies that are to be removed from a mailbox: those that the answer says are kept are durable"},
 		{Name: OpJobContent, Method: "GET", Path: "/jobs/{lease}/content", Role: Puller, Input: LeaseID{}, Stream: "application/octet-stream", Codes: []Code{Unavailable, LeaseLost, Gone},
 			Summary: "The bytes that go back into a mailbox; the ledger records it"},
-		{Name: OpJobReport, Method: "POST", Path: "/jobs/{lease}/report", Role: Puller, Input: Report{}, Output: None{}, MaxBody: MaxReport, Codes: []Code{Unavailable, LeaseLost, NoSpace},
-			Summary: "Say what became of a job, which ends its lease"},
+		{Name: OpJobReport, Method: "POST", Path: "/jobs/reports", Role: Puller, Input: Reports{}, Output: Reported{}, MaxBody: MaxReports, Codes: []Code{Unavailable},
+			Summary: "Say what became of jobs, which ends their leases"},
 	}
 }
 

@@ -13,8 +13,10 @@ import (
 	"hash"
 	"io"
 	"io/fs"
+	"net"
 	"net/http"
 	"os/user"
+	"slices"
 	"strconv"
 	"syscall"
 
@@ -112,22 +114,32 @@ func (c *Client) send(ctx context.Context, name string, input any) (*http.Respon
 	return c.do(name, r)
 }
 
-// sendBody sends the request for an operation that takes a body of its own; the
-// body may be read again.
-func (c *Client) sendBody(ctx context.Context, name string, input any, media string, size int64, body func() io.Reader) (*http.Response, error) {
+// send asks for an operation with a body that is written already.
+func send[O any](ctx context.Context, c *Client, name string, input any, media string, body net.Buffers) (*O, error) {
 	op := c.operations[name]
 	target, _, err := op.Encode(input)
 	if err != nil {
 		return nil, err
 	}
-	r, err := http.NewRequestWithContext(ctx, op.Method, "http://weir"+target, body())
+	// Who reads Buffers uses them up.
+	read := func() io.ReadCloser {
+		again := slices.Clone(body)
+		return io.NopCloser(&again)
+	}
+	r, err := http.NewRequestWithContext(ctx, op.Method, "http://weir"+target, read())
 	if err != nil {
 		return nil, err
 	}
-	r.ContentLength = size
-	r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(body()), nil }
+	for _, b := range body {
+		r.ContentLength += int64(len(b))
+	}
+	r.GetBody = func() (io.ReadCloser, error) { return read(), nil }
 	r.Header.Set("Content-Type", media)
-	return c.do(name, r)
+	answer, err := c.do(name, r)
+	if err != nil {
+		return nil, err
+	}
+	return readAnswer[O](c, name, answer)
 }
 
 func (c *Client) do(name string, r *http.Request) (*http.Response, error) {
@@ -163,6 +175,10 @@ func call[O any](ctx context.Context, c *Client, name string, input any) (*O, er
 	if err != nil {
 		return nil, err
 	}
+	return readAnswer[O](c, name, answer)
+}
+
+func readAnswer[O any](c *Client, name string, answer *http.Response) (*O, error) {
 	defer func() { _ = answer.Body.Close() }()
 	out := new(O)
 	if err := json.NewDecoder(io.LimitReader(answer.Body, maxAnswer)).Decode(out); err != nil {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"net"
 	"time"
 
@@ -91,24 +92,73 @@ func (j *Jobs) Renew(ctx context.Context, leases []string) (lost []string, err e
 	return lost, nil
 }
 
-// Keep hands over the bytes of a copy; see pull.Jobs.
-func (j *Jobs) Keep(ctx context.Context, lease string, c mailbox.Copy, raw []byte) (job.Kept, error) {
-	head, err := json.Marshal(c)
-	if err != nil {
-		return job.Kept{}, err
+// Keep hands over the bytes of copies; see pull.Jobs.
+func (j *Jobs) Keep(ctx context.Context, copies []pull.Upload) []pull.Stored {
+	all := make([]pull.Stored, len(copies))
+	var pieces []piece
+	for i, c := range copies {
+		head, err := json.Marshal(api.Handed{Lease: c.Lease, Copy: c.Copy, Bytes: int64(len(c.Raw))})
+		if err != nil {
+			all[i].Err = err
+			continue
+		}
+		pieces = append(pieces, piece{i, append(head, '\n'), c.Raw})
 	}
-	head = append(head, '\n')
-	body := func() io.Reader { return &net.Buffers{head, raw} }
-	answer, err := j.c.sendBody(ctx, api.OpJobKeep, api.LeaseID{Lease: lease}, api.CopyType, int64(len(head)+len(raw)), body)
-	if err != nil {
-		return job.Kept{}, jobError(err)
+	for some := range parts(pieces, api.MaxCopies) {
+		var body net.Buffers
+		for _, p := range some {
+			body = append(body, p.text, p.raw)
+		}
+		answer, err := send[api.Keeping](ctx, j.c, api.OpJobKeep, api.None{}, api.CopiesType, body)
+		if err == nil && len(answer.Copies) != len(some) {
+			err = j.short(api.OpJobKeep, len(answer.Copies), len(some))
+		}
+		for n, p := range some {
+			one := &all[p.of]
+			switch {
+			case err != nil:
+				one.Err = jobError(err)
+			case answer.Copies[n].Error != nil:
+				one.Err = jobError(answer.Copies[n].Error)
+			case answer.Copies[n].Kept != nil:
+				one.Kept = *answer.Copies[n].Kept
+			default:
+				one.Err = fmt.Errorf("%s: %s does not say what came of a copy", api.OpJobKeep, j.c.socket)
+			}
+		}
 	}
-	defer func() { _ = answer.Body.Close() }()
-	var kept job.Kept
-	if err := json.NewDecoder(io.LimitReader(answer.Body, maxAnswer)).Decode(&kept); err != nil {
-		return job.Kept{}, fmt.Errorf("%s: the answer of %s cannot be read: %w", api.OpJobKeep, j.c.socket, err)
+	return all
+}
+
+// short says that a daemon answers of less or more than it was asked.
+func (j *Jobs) short(name string, n, want int) error {
+	return fmt.Errorf("%s: %s was given %d, and says what came of %d", name, j.c.socket, want, n)
+}
+
+// piece is what a request says of one copy, or of one job.
+type piece struct {
+	of   int // its place in what was asked for
+	text []byte
+	raw  []byte
+}
+
+// parts divides pieces into requests of so many bytes at most, or of one piece.
+func parts(pieces []piece, most int) iter.Seq[[]piece] {
+	return func(yield func([]piece) bool) {
+		for len(pieces) > 0 {
+			n, size := 0, 0
+			for n < min(len(pieces), api.MaxTogether) {
+				if size += len(pieces[n].text) + len(pieces[n].raw) + 1; n > 0 && size > most {
+					break
+				}
+				n++
+			}
+			if !yield(pieces[:n]) {
+				return
+			}
+			pieces = pieces[n:]
+		}
 	}
-	return kept, nil
 }
 
 // Content writes the bytes that a restore puts back; see pull.Jobs.
@@ -117,8 +167,38 @@ func (j *Jobs) Content(ctx context.Context, lease string, w io.Writer) error {
 	return jobError(err)
 }
 
-// Report ends a lease; see pull.Jobs.
-func (j *Jobs) Report(ctx context.Context, lease string, r job.Result) error {
-	_, err := call[api.None](ctx, j.c, api.OpJobReport, api.Report{Lease: lease, Result: r})
-	return jobError(err)
+// Report ends leases; see pull.Jobs.
+func (j *Jobs) Report(ctx context.Context, reports []pull.Report) []error {
+	errs := make([]error, len(reports))
+	var pieces []piece
+	for i, r := range reports {
+		text, err := json.Marshal(api.Report{Lease: r.Lease, Result: r.Result})
+		if err != nil {
+			errs[i] = err
+			continue
+		}
+		pieces = append(pieces, piece{of: i, text: text})
+	}
+	for some := range parts(pieces, api.MaxReports-len(`{"reports":[]}`)) {
+		body := net.Buffers{[]byte(`{"reports":[`)}
+		for n, p := range some {
+			if n > 0 {
+				body = append(body, []byte{','})
+			}
+			body = append(body, p.text)
+		}
+		answer, err := send[api.Reported](ctx, j.c, api.OpJobReport, api.Reports{}, "application/json", append(body, []byte("]}")))
+		if err == nil && len(answer.Jobs) != len(some) {
+			err = j.short(api.OpJobReport, len(answer.Jobs), len(some))
+		}
+		for n, p := range some {
+			switch {
+			case err != nil:
+				errs[p.of] = jobError(err)
+			case answer.Jobs[n].Error != nil:
+				errs[p.of] = jobError(answer.Jobs[n].Error)
+			}
+		}
+	}
+	return errs
 }
