@@ -11,6 +11,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/weirmail/weir/cmd/internal/control/api"
@@ -46,7 +47,7 @@ func (s *Server) reportJobs(ctx context.Context, c *call, st *Stores, in *api.Re
 		return nil, api.Errorf(api.BadRequest, "there are %d reports, and 1 to %d are taken", n, api.MaxTogether)
 	}
 	answer := api.Reported{Jobs: make([]api.ReportedJob, len(in.Reports))}
-	s.together(len(in.Reports), func(i int) {
+	together(len(in.Reports), func(i int) {
 		r := &in.Reports[i]
 		answer.Jobs[i].Error = s.alone(c, r.Lease, func() error {
 			return st.Incidents.Report(ctx, c.caller.Actor, r.Lease, r.Result)
@@ -57,17 +58,17 @@ func (s *Server) reportJobs(ctx context.Context, c *call, st *Stores, in *api.Re
 
 // atOnce is how many copies, or reports, of one request are dealt with at once:
 // they wait for the disk together.
-const atOnce = 8
+const atOnce = 4
 
 // together does something for the numbers below n, some of them at once.
-func (s *Server) together(n int, do func(i int)) {
-	slots := make(chan struct{}, atOnce)
+func together(n int, do func(i int)) {
+	var next atomic.Int64
 	var all sync.WaitGroup
-	for i := range n {
-		slots <- struct{}{}
+	for range min(n, atOnce) {
 		all.Go(func() {
-			defer func() { <-slots }()
-			do(i)
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				do(i)
+			}
 		})
 	}
 	all.Wait()
@@ -143,7 +144,7 @@ func (s *Server) keepCopies(ctx context.Context, c *call, st *Stores, _ *api.Non
 		return nil, err
 	}
 	answer := api.Keeping{Copies: make([]api.KeptCopy, len(copies))}
-	s.together(len(copies), func(i int) {
+	together(len(copies), func(i int) {
 		one := &copies[i]
 		answer.Copies[i].Error = s.alone(c, one.Lease, func() error {
 			if one.Bytes > largest {
