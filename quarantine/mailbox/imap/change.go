@@ -19,14 +19,31 @@ const pieceBytes = 512 << 10
 
 // Fetch writes a copy's bytes; see mailbox.Account.
 func (a *Account) Fetch(ctx context.Context, c mailbox.Copy, w io.Writer) error {
-	uid, err := a.reach(ctx, &c, false, false)
-	if err == nil {
-		err = a.fetch(ctx, uid, c.Size, w)
-	}
-	if err != nil {
+	if err := a.give(ctx, &c, w); err != nil {
 		return fmt.Errorf("fetch %s of folder %.80q: %w", c.ID, c.Folder, err)
 	}
 	return nil
+}
+
+func (a *Account) give(ctx context.Context, c *mailbox.Copy, w io.Writer) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	raw, ok := a.ahead.take(c)
+	if !ok {
+		uid, err := a.reach(ctx, c, false, false)
+		if err == nil {
+			raw, ok, err = a.readAhead(ctx, uid, c)
+		}
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return a.fetch(ctx, uid, c.Size, w)
+		}
+	}
+	_, err := w.Write(raw)
+	return err
 }
 
 // fetch writes a message of the folder that is open, piece by piece, and checks
@@ -60,20 +77,24 @@ func (a *Account) fetch(ctx context.Context, uid imap.UID, size int64, w io.Writ
 // piece fetches the bytes of a message from an offset on, fewer than pieceBytes
 // at its end.
 func (a *Account) piece(ctx context.Context, uid imap.UID, offset int64) (piece []byte, err error) {
-	what := &imap.FetchOptions{UID: true, BodySection: []*imap.FetchItemBodySection{{
-		Peek: true, Partial: &imap.SectionPartial{Offset: offset, Size: pieceBytes},
-	}}}
 	told, there := false, false
 	err = a.do(ctx, pieceBytes, func() error {
-		list, err := a.client.Fetch(imap.UIDSetNum(uid), what).Collect()
-		for _, b := range list {
-			if b.UID != uid || len(b.BodySection) != 1 {
-				continue
+		fetch := a.client.Fetch(imap.UIDSetNum(uid), contentFrom(offset))
+		answers := 0
+		for m := fetch.Next(); m != nil; m = fetch.Next() {
+			answers++
+			of, sections, content, err := readAnswer(m)
+			if err != nil {
+				_ = fetch.Close()
+				return err
 			}
-			told = true
-			piece, there = b.BodySection[0].Bytes, b.BodySection[0].Bytes != nil // nil is NIL: gone
+			if of == uid && sections == 1 {
+				told = true
+				piece, there = content, content != nil // nil is NIL: gone
+			}
 		}
-		if err == nil && !told && len(list) > 0 {
+		err := fetch.Close()
+		if err == nil && !told && answers > 0 {
 			err = errors.New("the server tells of the message, but not what it was asked")
 		}
 		return err
@@ -87,6 +108,13 @@ func (a *Account) piece(ctx context.Context, uid imap.UID, offset int64) (piece 
 		return nil, fmt.Errorf("%w: the server gives more than it was asked for", mailbox.ErrAltered)
 	}
 	return piece, nil
+}
+
+// contentFrom asks for the bytes of messages from an offset on, a piece of each.
+func contentFrom(offset int64) *imap.FetchOptions {
+	return &imap.FetchOptions{UID: true, BodySection: []*imap.FetchItemBodySection{{
+		Peek: true, Partial: &imap.SectionPartial{Offset: offset, Size: pieceBytes},
+	}}}
 }
 
 // read gives a copy's bytes.

@@ -221,6 +221,7 @@ func takeSearch(search *imapclient.SearchCommand) ([]imap.UID, error) {
 // caller may use the Account within the loop.
 func (a *Account) describe(ctx context.Context, at at, validity uint32, uids []imap.UID) iter.Seq2[mailbox.Copy, error] {
 	return func(yield func(mailbox.Copy, error) bool) {
+		defer func() { a.ahead = ahead{} }()
 		for batch := range slices.Chunk(uids, describeBatch) {
 			copies, err := a.describeBatch(ctx, at, batch)
 			if err == nil && validity != 0 && a.validity != validity {
@@ -231,7 +232,8 @@ func (a *Account) describe(ctx context.Context, at at, validity uint32, uids []i
 				return
 			}
 			at.anew = false
-			for _, c := range copies {
+			for i, c := range copies {
+				a.ahead.coming = copies[i+1:]
 				if !yield(c, nil) {
 					return
 				}

@@ -23,8 +23,8 @@
 //     that Dovecot alone delivers to. And it tells the state of a folder that is open as
 //     it was when last looked into, so that is closed before.
 //   - Commands that don't depend on each other's answers are sent in one piece.
-//   - Every command has a deadline and a bound to the bytes of its answer; messages
-//     come in pieces.
+//   - Every command has a deadline and a bound to the bytes of its answer; large
+//     messages come in pieces, small ones that Find gives one after the other together.
 //   - NUL: a server gives it as 0x80 (Dovecot) and takes none. Restore refuses
 //     bytes with NUL or with a LF that has no CR before it, which Fetch never gives.
 //
@@ -52,8 +52,9 @@ import (
 
 // Backend reaches one server.
 type Backend struct {
-	o      Options
-	parser *message.Parser
+	o        Options
+	parser   *message.Parser
+	oneByOne users
 }
 
 // New gives a Backend. It does not connect.
@@ -104,7 +105,7 @@ func (b *Backend) open(ctx context.Context, user string) (*Account, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := b.account(conn)
+	a := b.account(user, conn)
 	if err := a.begin(ctx); err != nil {
 		_ = conn.Close()
 		return nil, err
@@ -116,8 +117,8 @@ func (b *Backend) open(ctx context.Context, user string) (*Account, error) {
 	return a, nil
 }
 
-func (b *Backend) account(conn *guard) *Account {
-	return &Account{o: &b.o, parser: b.parser, conn: conn, costly: len(b.o.Skip) > 0, looks: looks{at: map[string]look{}}}
+func (b *Backend) account(user string, conn *guard) *Account {
+	return &Account{o: &b.o, user: user, oneByOne: &b.oneByOne, parser: b.parser, conn: conn, costly: len(b.o.Skip) > 0, looks: looks{at: map[string]look{}}}
 }
 
 // dial connects, and secures the connection.
@@ -268,12 +269,14 @@ func (x *xoauth2) Next([]byte) ([]byte, error) { return []byte{}, nil }
 
 // Account is one connection that is logged in: a mailbox.Account.
 type Account struct {
-	o      *Options
-	parser *message.Parser
-	conn   *guard
-	client *imapclient.Client
-	caps   imap.CapSet
-	broken error // why nothing more can be done
+	o        *Options
+	user     string
+	oneByOne *users // of the Backend
+	parser   *message.Parser
+	conn     *guard
+	client   *imapclient.Client
+	caps     imap.CapSet
+	broken   error // why nothing more can be done
 
 	selected string // the folder that is open; empty: none
 	writable bool
@@ -284,6 +287,7 @@ type Account struct {
 	spaces []namespace // nil: not asked for yet
 	costly bool        // folders are listed whose state is not to be asked for
 	looks  looks
+	ahead  ahead
 }
 
 // logoutTimeout bounds the politeness of saying goodbye.

@@ -469,7 +469,7 @@ func FuzzServer(f *testing.F) {
 			ended := make(chan struct{})
 			go func() { defer close(ended); s.session(remote) }()
 			b := backend(t, &server{addr: "127.0.0.1:143"}, func(o *Options) { o.Timeout = 20 * time.Millisecond })
-			a := b.account(&guard{Conn: client})
+			a := b.account("", &guard{Conn: client})
 			if a.begin(t.Context()) == nil && a.login(t.Context(), "alice", "x") == nil {
 				use(t, a, which)
 			}
