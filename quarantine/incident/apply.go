@@ -59,16 +59,16 @@ type applying struct {
 	s *kv.Snapshot
 
 	cases      map[string]*caseRecord
-	records    map[string]*record // by incident/delivery
-	marks      map[string]bool    // keys without a value, and whether they are there
+	recent                     // deliveries that were read, changed, or changed before
+	marks      map[string]bool // keys without a value, and whether they are there
 	newCases   map[string]bool
 	newRecords map[string]bool
 	batch      *kv.Batch
-	bytes      int // that changed records will take, about
+	gathered   int // bytes that changed records will take, about
 }
 
 func newApplying(v *View, s *kv.Snapshot) *applying {
-	return &applying{v: v, s: s, batch: &v.batch, cases: map[string]*caseRecord{}, records: map[string]*record{}, marks: map[string]bool{},
+	return &applying{v: v, s: s, batch: &v.batch, recent: v.recent.take(), cases: map[string]*caseRecord{}, marks: map[string]bool{},
 		newCases: map[string]bool{}, newRecords: map[string]bool{}}
 }
 
@@ -238,7 +238,7 @@ func (a *applying) applyMatched(e *ledger.Event, id string) error {
 		}
 		r = found(id, m, f, e.Actor, e.Time)
 		added++
-		a.records[id+"/"+f.ID] = r
+		a.keep(id+"/"+f.ID, r)
 		c.count(r, +1)
 		a.share(r)
 		if err := a.written(r); err != nil {
@@ -348,9 +348,11 @@ func (a *applying) written(r *record) error {
 	a.newCases[r.Incident] = true
 	if !a.newRecords[key] {
 		a.newRecords[key] = true
-		a.bytes += r.bytes()
+		n := r.bytes()
+		a.gathered += n
+		a.recent.bytes += n
 	}
-	if a.bytes < gatherBytes {
+	if a.gathered < gatherBytes {
 		return nil
 	}
 	return a.flush(nil)
@@ -412,7 +414,7 @@ func (a *applying) flush(upTo *ledger.Cursor) error {
 	}
 	clear(a.newCases)
 	clear(a.newRecords)
-	a.bytes = 0
+	a.gathered = 0
 	if upTo != nil {
 		a.batch.SetApplied(viewName, upTo.Bytes())
 	}
@@ -459,7 +461,7 @@ func (a *applying) record(id, of string) (*record, error) {
 	if err != nil || r == nil {
 		return nil, err
 	}
-	a.records[key] = r
+	a.keep(key, r)
 	return r, nil
 }
 

@@ -41,7 +41,7 @@ func (a *applying) tell(e *ledger.Event, incident, delivery string, batch *match
 	if err != nil {
 		return err
 	}
-	a.bytes += len(data) + 128
+	a.gathered += len(data) + 128
 	a.batch.Set([]byte(keyTime+incident+orderOf(e.ID)), data)
 	return nil
 }

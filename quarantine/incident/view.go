@@ -27,7 +27,36 @@ type View struct {
 	enc cbor.EncMode
 	dec cbor.DecMode
 
-	batch kv.Batch // of Apply, whose calls do not overlap; empty between them
+	// Of Apply, whose calls do not overlap.
+	batch  kv.Batch // empty between them
+	recent recent
+}
+
+// recent are deliveries as the last calls of Apply have left them: what happened to
+// one is mostly followed by more before long, and to read it again costs more than
+// to change it.
+type recent struct {
+	records map[string]*record // by incident/delivery
+	bytes   int                // that they take, or more
+}
+
+// recentBytes bounds what is kept of recent deliveries.
+const recentBytes = 8 << 20
+
+// keep adds a delivery.
+func (r *recent) keep(key string, d *record) {
+	r.records[key] = d
+	r.bytes += d.bytes()
+}
+
+// take gives what is kept, and keeps nothing.
+func (r *recent) take() recent {
+	taken := *r
+	*r = recent{}
+	if taken.records == nil {
+		taken.records = map[string]*record{}
+	}
+	return taken
 }
 
 const (
@@ -70,6 +99,7 @@ func (v *View) Applied() (ledger.Cursor, error) { return ledger.AppliedIn(v.db, 
 
 // Rebuild implements ledger.View.
 func (v *View) Rebuild(ctx context.Context) error {
+	v.recent.take()
 	// The cursor goes first: what is left without it is only applied again.
 	var b kv.Batch
 	b.SetApplied(viewName, nil)
@@ -93,5 +123,11 @@ func (v *View) Apply(_ context.Context, events []ledger.Event, upTo ledger.Curso
 			return err
 		}
 	}
-	return a.flush(&upTo)
+	if err := a.flush(&upTo); err != nil {
+		return err
+	}
+	if a.recent.bytes <= recentBytes {
+		v.recent = a.recent // after an error nobody knows what of it was written
+	}
+	return nil
 }

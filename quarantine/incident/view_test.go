@@ -2,6 +2,7 @@ package incident
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -141,6 +142,40 @@ func TestAViewThatStoppedHalfwayGoesOnWhereItStopped(t *testing.T) {
 		}
 		snapshot.Release()
 		s.must(v.Apply(t.Context(), events, events[len(events)-1].Cursor))
+		if got, err := f.Dump(v); err != nil || got != want {
+			t.Fatalf("after event %d: it shows something else, %v", stop, err)
+		}
+	}
+}
+
+// What an Apply has changed in memory and did not write is forgotten.
+func TestAnApplyThatFailedLeavesNothingBehind(t *testing.T) {
+	s := newSite(t, nil)
+	for n, c := range life(t, 8) {
+		_, err := s.ledger.Commit(t.Context(), ledger.Command{ID: fmt.Sprint("c", n), Entity: c.Entity, Actor: alice},
+			func(ledger.State) ([]ledger.Event, error) { return c.Events, nil })
+		s.must(err)
+	}
+	s.settle()
+	want, err := s.o.View.dump()
+	s.must(err)
+	var events []ledger.Event
+	for e, err := range s.ledger.Events(ledger.Cursor{}) {
+		s.must(err)
+		events = append(events, e)
+	}
+	last := events[len(events)-1].Cursor
+	broken := events[slices.IndexFunc(events, func(e ledger.Event) bool { return e.Type == typeMatched })]
+	broken.Schema = schema + 1
+	for stop := range events {
+		f := freshView(t)
+		v, err := f.Open()
+		s.must(err)
+		s.must(v.Apply(t.Context(), events[:stop], last))
+		if err := v.Apply(t.Context(), append(slices.Clone(events[stop:]), broken), last); err == nil {
+			t.Fatal("an event of another schema is read")
+		}
+		s.must(v.Apply(t.Context(), events[stop:], last))
 		if got, err := f.Dump(v); err != nil || got != want {
 			t.Fatalf("after event %d: it shows something else, %v", stop, err)
 		}
