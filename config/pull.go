@@ -116,7 +116,7 @@ type PullStore struct {
 
 // PullLimits is the section [limits].
 type PullLimits struct {
-	// Memory for messages on their way, all jobs together. Reading a message takes about as much again. A larger message has it alone.
+	// Memory for messages on their way, all jobs together. Reading a message takes about as much again, and small ones are read a quarter of a megabyte ahead on each IMAP connection. A larger message has it alone.
 	Memory Bytes `toml:"memory" range:"1MiB..1TiB"`
 
 	// How long one job may take. One whose time is up counts as unreachable, and is tried again.

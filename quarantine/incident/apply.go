@@ -350,7 +350,7 @@ func (a *applying) written(r *record) error {
 		a.newRecords[key] = true
 		n := r.bytes()
 		a.gathered += n
-		a.recent.bytes += n
+		a.bytes += n
 	}
 	if a.gathered < gatherBytes {
 		return nil

@@ -126,7 +126,7 @@ func (v *View) Apply(_ context.Context, events []ledger.Event, upTo ledger.Curso
 	if err := a.flush(&upTo); err != nil {
 		return err
 	}
-	if a.recent.bytes <= recentBytes {
+	if a.bytes <= recentBytes {
 		v.recent = a.recent // after an error nobody knows what of it was written
 	}
 	return nil

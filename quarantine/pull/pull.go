@@ -20,7 +20,8 @@
 // turn keeps its lease. The pulls of one mailbox that a daemon leases at once are
 // done at once, since every command costs a mail server about the same for many
 // messages as for one: they share each search, and each removal is of all that is
-// durable by then. Each job ends by itself, and one that fails leaves the others
+// durable by then. A daemon too is given copies and reports together, and says of
+// each what came of it. Each job ends by itself, and one that fails leaves the others
 // alone. If two of them mean the same copy, the first takes it.
 //
 // A Store has a number of connections that are open at once. A connection stays

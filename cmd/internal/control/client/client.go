@@ -139,7 +139,8 @@ func send[O any](ctx context.Context, c *Client, name string, input any, media s
 	if err != nil {
 		return nil, err
 	}
-	return readAnswer[O](c, name, answer)
+	defer func() { _ = answer.Body.Close() }()
+	return decode[O](c, name, answer.Body)
 }
 
 func (c *Client) do(name string, r *http.Request) (*http.Response, error) {
@@ -175,13 +176,14 @@ func call[O any](ctx context.Context, c *Client, name string, input any) (*O, er
 	if err != nil {
 		return nil, err
 	}
-	return readAnswer[O](c, name, answer)
+	defer func() { _ = answer.Body.Close() }()
+	return decode[O](c, name, answer.Body)
 }
 
-func readAnswer[O any](c *Client, name string, answer *http.Response) (*O, error) {
-	defer func() { _ = answer.Body.Close() }()
+// decode reads an answer.
+func decode[O any](c *Client, name string, answer io.Reader) (*O, error) {
 	out := new(O)
-	if err := json.NewDecoder(io.LimitReader(answer.Body, maxAnswer)).Decode(out); err != nil {
+	if err := json.NewDecoder(io.LimitReader(answer, maxAnswer)).Decode(out); err != nil {
 		return nil, fmt.Errorf("%s: the answer of %s cannot be read: %w", name, c.socket, err)
 	}
 	return out, nil
