@@ -81,7 +81,7 @@ func (b *Batch) fail(err error) {
 func (b *Batch) Len() int { return len(b.ops) }
 
 // Room reports whether so many changes more, of so many bytes of keys and values
-// together, fit into the batch. 20 000 changes or 2 MiB fill it.
+// together, fit into the batch. 10 000 changes or 1.2 MB fill it.
 func (b *Batch) Room(changes, size int) bool {
 	return len(b.ops)+changes <= maxBatchCount && b.bytes+size+changes*perEntry <= maxBatchBytes
 }

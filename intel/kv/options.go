@@ -90,11 +90,11 @@ func (o *Options) validate() error {
 }
 
 const (
-	memTable = 16 << 20
+	memTable = 8 << 20
 	// What Badger takes in one transaction follows from the memtable: 15 % of it
 	// in bytes, and a node of its skip list for each entry. Ours stay below both.
-	maxBatchBytes = 2 << 20
-	maxBatchCount = 20_000
+	maxBatchBytes = 1_200_000
+	maxBatchCount = 10_000
 	perEntry      = 32 // bytes that an entry costs besides its key and value
 )
 
@@ -111,7 +111,7 @@ func badgerOptions(dir string, o Options) badger.Options {
 	if o.InMemory {
 		dir = ""
 	}
-	return badger.DefaultOptions(dir).
+	b := badger.DefaultOptions(dir).
 		WithInMemory(o.InMemory).
 		WithLogger(logger{o.Logger.Named("badger").With(zap.String("db", o.Name)).Sugar()}).
 		WithMemTableSize(memTable).
@@ -129,6 +129,11 @@ func badgerOptions(dir string, o Options) badger.Options {
 		WithChecksumVerificationMode(options.OnTableRead).
 		WithValueThreshold(MaxValue + 1). // nothing goes to the value log
 		WithValueLogFileSize(1 << 20)
+	// Tables would grow from level to level, and a compaction builds up to ten of them
+	// at once in memory.
+	b.BaseTableSize = 1 << 20
+	b.TableSizeMultiplier = 1
+	return b
 }
 
 // logger passes on what Badger says. What it calls information is of no interest

@@ -3,11 +3,11 @@ package store
 import (
 	"bytes"
 	"math/bits"
-	"slices"
 
 	"go.uber.org/zap"
 
 	"github.com/weirmail/weir/intel"
+	"github.com/weirmail/weir/intel/kv"
 	"github.com/weirmail/weir/intel/match"
 )
 
@@ -18,71 +18,48 @@ const scanRatio = 32
 // maxMarks bounds how many marks are remembered to be in the database.
 const maxMarks = 1 << 16
 
-// done stands in place of the line of an item that was written.
-const done = ^uint32(0)
-
-// add reads a source for the second time and writes those of its entries that
-// are among added, which is sorted. It takes added over.
-func (r *refresh) add(number uint32, src Source, added []item) error {
-	if len(added) == 0 {
-		return nil
-	}
-	r.written.grow(len(added))
-	left := len(added)
-	var attributes, key []byte
-	for ind, err := range src.Entries {
-		if err != nil {
-			return ErrChanged
-		}
-		var it item
-		it, attributes = itemOf(&ind, attributes)
-		i, found := slices.BinarySearchFunc(added, it, item.compare)
-		if !found || added[i].line != it.line {
-			continue // listed before, or said again on another line
-		}
-		added[i].line = done
-		left--
-		key = ind.Pattern.AppendKey(key[:0])
-		rec := record{source: number, first: r.generation, attributes: attributes}
-		if err := r.addRecord(it, key, rec); err != nil {
-			return err
-		}
-		if err := r.addMarks(ind.Pattern); err != nil {
-			return err
-		}
-	}
-	if left > 0 {
-		return ErrChanged
-	}
-	return nil
-}
-
-// addRecord adds a record to what is known of a pattern.
-func (r *refresh) addRecord(it item, patternKey []byte, rec record) error {
-	key := appendEntryKey(nil, it.hash, patternKey)
+// add adds a statement, which is new, to what is known of its pattern.
+func (r *refresh) add(number uint32, st *statement) error {
+	key := appendEntryKey(nil, st.hash, st.key)
 	var e entry
-	if r.mayBeThere(it.hash, patternKey) {
+	if r.mayBeThere(st) {
 		var err error
 		if e, err = r.entry(key); err != nil {
 			return err
 		}
 	}
-	r.written.add(it.hash)
-	if len(patternKey) > longKey {
-		e.longKey = patternKey
+	if len(st.key) > longKey {
+		e.longKey = st.key
 	}
-	e.records = append(e.records, rec)
-	if err := r.w.set(key, e.encode()); err != nil {
+	e.records = append(e.records, record{source: number, first: r.generation, attributes: st.attributes})
+	if err := r.write(key, e); err != nil {
 		return err
 	}
-	r.touched[match.ShardOf(it.hash)] = true
-	return r.added.add(rec.source, it.content, key)
+	if err := r.added.add(number, st.content, key); err != nil {
+		return err
+	}
+	if areaOf(st.key) == areaRegexp {
+		return nil
+	}
+	p, err := intel.PatternFromKey(st.key, "")
+	if err != nil {
+		return err
+	}
+	return r.addMarks(p)
+}
+
+// write sets what is known of a pattern.
+func (r *refresh) write(key []byte, e entry) error {
+	hash := hashIn(key)
+	r.written.add(hash)
+	r.touched[match.ShardOf(hash)] = true
+	return r.w.set(key, e.encode())
 }
 
 // mayBeThere reports whether anything that counts may be known of a pattern. What
 // does not count, and is no more than that, can be overwritten unread.
-func (r *refresh) mayBeThere(hash uint64, patternKey []byte) bool {
-	return areaOf(patternKey) == areaRegexp || r.written.has(hash) || r.s.filter.Contains(hash)
+func (r *refresh) mayBeThere(st *statement) bool {
+	return areaOf(st.key) == areaRegexp || r.written.has(st.hash) || r.s.filter.Contains(st.hash)
 }
 
 // entry gives what is known of a pattern, without what does not count.
@@ -99,9 +76,6 @@ func (r *refresh) entry(key []byte) (entry, error) {
 // addMarks makes sure that the marks of a pattern are in the database and will
 // be in the filter.
 func (r *refresh) addMarks(p intel.Pattern) error {
-	if p.Form() == intel.FormRegexp {
-		return nil
-	}
 	var room [4]uint64
 	for _, mark := range match.AppendMarks(room[:0], p) {
 		if r.marks[mark] {
@@ -119,21 +93,16 @@ func (r *refresh) addMarks(p intel.Pattern) error {
 }
 
 func (r *refresh) addMark(mark uint64) error {
-	// The filter's word alone would not do: it can be wrong about what is there,
-	// and then its next version would know better. That of the database would not
-	// either: the filter knows nothing of what came to nothing.
 	key := markKey(nil, mark)
-	value, err := r.w.get(key)
-	if err != nil {
-		return err
+	// The filter's word that it is there would not do: it can be wrong, and then its
+	// next version would know better.
+	if r.written.has(mark) || r.s.filter.Contains(mark) {
+		if value, err := r.w.get(key); err != nil || value != nil {
+			return err
+		}
 	}
-	if value != nil && r.s.filter.Contains(mark) {
-		return nil
-	}
+	r.written.add(mark)
 	r.touched[match.ShardOf(mark)] = true
-	if value != nil {
-		return nil
-	}
 	return r.w.set(key, []byte{})
 }
 
@@ -174,7 +143,7 @@ func (r *refresh) lookUp(area byte, number uint32, gone []item) (left []item, er
 			if err != nil {
 				return nil, err
 			}
-			if found, err = r.end(bytes.Clone(kvEntry.Key), number, it); err != nil {
+			if found, err = r.end(kvEntry, number, it); err != nil {
 				return nil, err
 			}
 			if found {
@@ -204,7 +173,7 @@ func (r *refresh) scan(area byte, number uint32, gone []item) (left []item, err 
 			if ended[i] {
 				continue
 			}
-			if ended[i], err = r.end(bytes.Clone(kvEntry.Key), number, gone[i]); err != nil {
+			if ended[i], err = r.end(kvEntry, number, gone[i]); err != nil {
 				return nil, err
 			}
 		}
@@ -217,45 +186,83 @@ func (r *refresh) scan(area byte, number uint32, gone []item) (left []item, err 
 	return left, nil
 }
 
-// end ends the record of an item if it is that of this key.
-func (r *refresh) end(key []byte, number uint32, it item) (found bool, err error) {
-	if isMark(key) {
+// end ends the record of an item if it is one of this entry of the database before.
+func (r *refresh) end(was kv.Entry, number uint32, it item) (found bool, err error) {
+	if isMark(was.Key) {
 		return false, nil
 	}
-	e, err := r.entry(key)
+	key := bytes.Clone(was.Key)
+	var e entry
+	if r.written.has(it.hash) {
+		e, err = r.entry(key)
+	} else if e, err = decodeEntry(bytes.Clone(was.Value), nil); err == nil {
+		r.s.state.tidy(&e)
+	}
 	if err != nil {
 		return false, err
 	}
 	for i := range e.records {
 		if rec := &e.records[i]; rec.source == number && rec.last == 0 && rec.content() == it.content {
 			rec.last = r.generation
-			return true, r.w.set(key, e.encode())
+			return true, r.write(key, e)
 		}
 	}
 	return false, nil
 }
 
 // hashSet answers whether a hash can be among those that were added: a no is
-// certain.
+// certain, a yes is wrong in about one case of a hundred.
 type hashSet struct {
-	bits  []uint64
-	shift int
+	layers []hashLayer // each larger than that before
 }
 
-// grow makes room for about n hashes, if nothing was added yet.
+// hashLayer is a Bloom filter that sets a few bits of one word for a hash.
+type hashLayer struct {
+	words []uint64
+	left  int // hashes that there is room for
+}
+
+const (
+	hashesPerWord = 4
+	leastHashes   = 1 << 12 // in a layer
+)
+
+// grow makes room for n hashes more. With others than those more answers are wrong.
 func (s *hashSet) grow(n int) {
-	if s.bits == nil {
-		width := max(16, bits.Len(uint(16*n)))
-		s.bits, s.shift = make([]uint64, 1<<(width-6)), 64-width
+	least := leastHashes
+	if i := len(s.layers) - 1; i >= 0 {
+		if s.layers[i].left >= n {
+			return
+		}
+		least = 2 * hashesPerWord * len(s.layers[i].words)
 	}
+	n = max(n, least)
+	s.layers = append(s.layers, hashLayer{make([]uint64, n/hashesPerWord+1), n})
 }
 
 func (s *hashSet) add(hash uint64) {
-	i := hash >> s.shift
-	s.bits[i>>6] |= 1 << (i & 63)
+	l := &s.layers[len(s.layers)-1]
+	l.words[l.at(hash)] |= hashBits(hash)
+	l.left--
 }
 
 func (s *hashSet) has(hash uint64) bool {
-	i := hash >> s.shift
-	return s.bits[i>>6]&(1<<(i&63)) != 0
+	for i := range s.layers {
+		l := &s.layers[i]
+		if bits := hashBits(hash); l.words[l.at(hash)]&bits == bits {
+			return true
+		}
+	}
+	return false
+}
+
+// at gives the word of a hash. Hashes that follow each other have words that do so too,
+// which is quick, since most hashes come in their order.
+func (l *hashLayer) at(hash uint64) uint64 {
+	high, _ := bits.Mul64(hash, uint64(len(l.words)))
+	return high
+}
+
+func hashBits(hash uint64) uint64 {
+	return 1<<(hash&63) | 1<<(hash>>6&63) | 1<<(hash>>12&63) | 1<<(hash>>18&63)
 }

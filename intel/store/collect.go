@@ -1,10 +1,10 @@
 package store
 
 import (
-	"cmp"
 	"context"
+	"errors"
 	"fmt"
-	"slices"
+	"iter"
 
 	"github.com/weirmail/weir/intel"
 )
@@ -18,6 +18,9 @@ const (
 	// bytes of attributes in each.
 	maxPerPattern = 16
 	maxAttributes = 2 << 10
+
+	// maxPatternKey is the room that a sorted statement has for a pattern.
+	maxPatternKey = 32 << 10
 )
 
 // EntryError says why a source that can be read cannot be kept.
@@ -29,81 +32,192 @@ type EntryError struct {
 // Error gives line and reason.
 func (e *EntryError) Error() string { return fmt.Sprintf("line %d: %s", e.Line, e.Reason) }
 
-// collect reads a source for the first time.
-func collect(ctx context.Context, src Source) (items []item, errs []error) {
+// collected is what a source listed when it was read.
+type collected struct {
+	sorter  *sorter
+	thin    bool
+	shards  int // that an index of it has
+	entries int // distinct ones
+	lines   bool
+}
+
+// collect reads a source. Errors of what it says are errs; err is one of keeping it.
+// Whoever calls it closes the sorter.
+func collect(ctx context.Context, src Source, to *sorter) (c *collected, errs []error, err error) {
+	c = &collected{sorter: to, thin: src.Thin, shards: 1}
 	if src.Entries == nil {
-		return nil, nil
+		return c, nil, nil
 	}
-	var attributes []byte
+	var st statement
 	for ind, err := range src.Entries {
 		if context.Cause(ctx) != nil {
-			return nil, nil
+			return nil, nil, context.Cause(ctx)
 		}
 		if err == nil && len(errs) == 0 {
-			var it item
-			if it, attributes = itemOf(&ind, attributes); len(attributes) <= maxAttributes {
-				items = append(items, it)
+			st = statementOf(&ind, st)
+			if err = st.check(); err == nil {
+				if err := to.add(st); err != nil {
+					return nil, nil, err
+				}
 				continue
 			}
-			err = &EntryError{ind.Line, fmt.Sprintf("has more than %d bytes of notes and other options", maxAttributes)}
 		}
 		if err != nil && len(errs) < maxErrors {
-			items, errs = nil, append(errs, err)
+			errs = append(errs, err)
 		}
 	}
 	if len(errs) > 0 {
-		return nil, errs
+		return nil, errs, nil
 	}
-	items = sortItems(items)
-	if src.Thin {
-		items = thin(items)
+	c.shards = 1 << shardBitsFor(to.total)
+	err = c.survey()
+	if crowd, ok := errors.AsType[*EntryError](err); ok {
+		return nil, []error{crowd}, nil
 	}
-	if err := checkCrowds(items); err != nil {
-		return nil, []error{err}
-	}
-	return items, nil
+	return c, nil, err
 }
 
-// thin leaves of each pattern as many items as one source may have, those that come
-// first in it.
-func thin(items []item) []item {
-	kept := items[:0]
-	for len(items) > 0 {
-		n := 1
-		for n < len(items) && items[n].hash == items[0].hash {
-			n++
-		}
-		of := items[:n]
-		if n > maxPerPattern {
-			slices.SortStableFunc(of, func(a, b item) int { return cmp.Compare(a.line, b.line) })
-			of = of[:maxPerPattern]
-			slices.SortFunc(of, item.compare)
-		}
-		kept = append(kept, of...)
-		items = items[n:]
+// statementOf gives what an indicator says, in the room that an earlier one had.
+func statementOf(ind *intel.Indicator, room statement) statement {
+	attributes := appendAttributes(room.attributes[:0], ind)
+	rec := record{attributes: attributes}
+	return statement{
+		item: item{hash: hashOf(ind.Pattern), content: rec.content(), line: uint32(ind.Line)},
+		key:  ind.Pattern.AppendKey(room.key[:0]), attributes: attributes,
 	}
-	return kept
 }
 
-// checkCrowds refuses what would not fit into one value of the database: too
-// many items of one pattern, or of one shard, as only somebody who looks for
-// hashes can make them.
-func checkCrowds(items []item) error {
-	shards := 1 << shardBitsFor(len(items))
-	for i := range items {
-		if j := i + maxPerPattern; j < len(items) && items[j].hash == items[i].hash {
-			return &EntryError{int(items[j].line), fmt.Sprintf("is one of more than %d entries for the same", maxPerPattern)}
-		}
-		if j := i + maxShardItems; j < len(items) && shardOf(items[j].hash, shards) == shardOf(items[i].hash, shards) {
-			return &EntryError{int(items[j].line), fmt.Sprintf("is one of more than %d entries whose hashes begin alike", maxShardItems)}
-		}
+// check refuses what has no room.
+func (st *statement) check() error {
+	switch {
+	case len(st.attributes) > maxAttributes:
+		return &EntryError{int(st.line), fmt.Sprintf("has more than %d bytes of notes and other options", maxAttributes)}
+	case len(st.key) > maxPatternKey:
+		return &EntryError{int(st.line), fmt.Sprintf("is longer than %d bytes", maxPatternKey)}
 	}
 	return nil
 }
 
-// itemOf gives the item of an indicator, and its attributes in the room given.
-func itemOf(ind *intel.Indicator, room []byte) (item, []byte) {
-	attributes := appendAttributes(room[:0], ind)
-	rec := record{attributes: attributes}
-	return item{hash: hashOf(ind.Pattern), content: rec.content(), line: uint32(ind.Line)}, attributes
+// survey goes through what is listed, counts it and refuses crowds.
+func (c *collected) survey() error {
+	crowd := crowds{shards: c.shards}
+	for st, err := range c.all() {
+		if err != nil {
+			return err
+		}
+		if err := crowd.see(st.item); err != nil {
+			return err
+		}
+		c.entries++
+		c.lines = c.lines || st.line != 0
+	}
+	return nil
+}
+
+// all gives what is listed, in order: of statements that say the same about the same
+// pattern that of the first line.
+func (c *collected) all() iter.Seq2[*statement, error] {
+	if c.thin {
+		return thin(distinct(c.sorter.all()))
+	}
+	return distinct(c.sorter.all())
+}
+
+// distinct leaves of statements that follow each other and say the same the first.
+func distinct(all iter.Seq2[*statement, error]) iter.Seq2[*statement, error] {
+	return func(yield func(*statement, error) bool) {
+		var last item
+		first := true
+		for st, err := range all {
+			if err == nil {
+				if !first && st.compare(last) == 0 {
+					continue
+				}
+				last, first = st.item, false
+			}
+			if !yield(st, err) {
+				return
+			}
+		}
+	}
+}
+
+// thin leaves of each pattern as many statements as one source may have, those that
+// come first in it.
+func thin(all iter.Seq2[*statement, error]) iter.Seq2[*statement, error] {
+	return func(yield func(*statement, error) bool) {
+		group := make([]statement, 0, maxPerPattern) // copies, about one pattern
+		flush := func() bool {
+			for i := range group {
+				if !yield(&group[i], nil) {
+					return false
+				}
+			}
+			group = group[:0]
+			return true
+		}
+		for st, err := range all {
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			if len(group) > 0 && group[0].hash != st.hash && !flush() {
+				return
+			}
+			if len(group) == maxPerPattern {
+				last := lastLine(group)
+				if group[last].line <= st.line {
+					continue
+				}
+				// It goes behind the others, and leaves its room.
+				room := group[last]
+				copy(group[last:], group[last+1:])
+				group[maxPerPattern-1] = room
+			} else {
+				group = group[:len(group)+1]
+			}
+			to := &group[len(group)-1]
+			*to = statement{st.item, append(to.key[:0], st.key...), append(to.attributes[:0], st.attributes...)}
+		}
+		flush()
+	}
+}
+
+// lastLine gives the statement whose line comes last.
+func lastLine(group []statement) int {
+	last := 0
+	for i := range group {
+		if group[i].line >= group[last].line {
+			last = i
+		}
+	}
+	return last
+}
+
+// crowds refuses what would not fit into one value of the database: too many items of
+// one pattern, or of one shard, as only somebody who looks for hashes can make them.
+type crowds struct {
+	shards         int
+	last           item
+	alike, inShard int // that came last
+}
+
+// see takes the next item. Items come in their order.
+func (c *crowds) see(it item) error {
+	if c.inShard == 0 || shardOf(it.hash, c.shards) != shardOf(c.last.hash, c.shards) {
+		c.inShard = 0
+	}
+	if c.inShard == 0 || it.hash != c.last.hash {
+		c.alike = 0
+	}
+	c.inShard++
+	c.alike++
+	c.last = it
+	switch {
+	case c.alike > maxPerPattern:
+		return &EntryError{int(it.line), fmt.Sprintf("is one of more than %d entries for the same", maxPerPattern)}
+	case c.inShard > maxShardItems:
+		return &EntryError{int(it.line), fmt.Sprintf("is one of more than %d entries whose hashes begin alike", maxShardItems)}
+	}
+	return nil
 }

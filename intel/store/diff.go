@@ -1,89 +1,131 @@
 package store
 
-// writeIndex writes the shards of a source's index that are not as before.
-func (r *refresh) writeIndex(before, after *source, items []item) error {
-	shards := 1 << shardBitsFor(len(items))
-	after.shards = make([]uint64, shards)
-	same := before != nil && len(before.shards) == shards
-	var wasRoom []byte
-	for shard := range shards {
-		end := shardEnd(items, shard, shards)
-		is := appendItems(nil, items[:end])
-		items = items[end:]
-		if same {
-			was, err := readShard(r.old, before, shard, wasRoom[:0])
-			if err != nil {
-				return err
-			}
-			wasRoom = was
-			if string(was) == string(is) {
-				after.shards[shard] = before.shards[shard]
-				continue
-			}
+// goneAtOnce is how many items of a source that are no more are removed together.
+const goneAtOnce = 1 << 16
+
+// takeOver writes what makes a source's index and its statements in the database what
+// was collected. It compares that with the index before, item by item.
+func (r *refresh) takeOver(before, after *source, c *collected) (added, removed int, err error) {
+	after.shards = make([]uint64, c.shards)
+	most := c.entries
+	if before != nil {
+		most += before.entries
+	}
+	r.written.grow(most)
+	d := &diff{
+		r: r, before: before, after: after,
+		same: before != nil && len(before.shards) == c.shards,
+		was:  indexReader{snap: r.old, src: before},
+	}
+	if err := d.was.next(); err != nil {
+		return 0, 0, err
+	}
+	for st, err := range c.all() {
+		if err == nil {
+			err = d.see(st)
 		}
-		if len(is) == 0 {
-			continue
+		if err != nil {
+			return 0, 0, err
 		}
-		after.shards[shard] = r.generation
-		key := indexKey(nil, after.number, r.generation, shard)
-		r.index = append(r.index, key)
-		if err := r.w.set(key, is); err != nil {
+	}
+	return d.added, d.removed, d.end()
+}
+
+// diff is the state of taking a source over.
+type diff struct {
+	r             *refresh
+	before, after *source
+	same          bool        // the indexes have as many shards
+	was           indexReader // of the index before
+	shard         int         // of the index after that is being filled
+	items         []byte      // that are in it
+	room          []byte      // for the shard before
+	gone          []item      // that are to be removed
+	added         int
+	removed       int
+}
+
+// see takes the next statement.
+func (d *diff) see(st *statement) error {
+	for shard := shardOf(st.hash, len(d.after.shards)); d.shard < shard; {
+		if err := d.endShard(); err != nil {
 			return err
 		}
 	}
-	if before != nil {
-		for shard, generation := range before.shards {
-			if generation != 0 && (!same || after.shards[shard] != generation) {
-				r.stale = append(r.stale, indexKey(nil, before.number, generation, shard))
-			}
+	d.items = appendItem(d.items, st.item)
+	for d.was.more && d.was.item.compare(st.item) < 0 {
+		if err := d.drop(); err != nil {
+			return err
 		}
 	}
-	return nil
+	if d.was.more && d.was.item.compare(st.item) == 0 {
+		return d.was.next()
+	}
+	d.added++
+	return d.r.add(d.after.number, st)
 }
 
-// diff compares the items of a source with its index before, removes from the
-// database what is no more, and gives what is new. It takes items over.
-func (r *refresh) diff(before *source, items []item) (added []item, removed int, err error) {
-	const chunk = 1 << 16
-	var gone []item
-	was := indexReader{snap: r.old, src: before}
-	it, more, err := was.next()
-	added = items[:0]
-	for len(items) > 0 || more {
+// drop takes the present item of the index before as one that is no more.
+func (d *diff) drop() error {
+	d.removed++
+	if d.gone = append(d.gone, d.was.item); len(d.gone) == goneAtOnce {
+		if err := d.remove(); err != nil {
+			return err
+		}
+	}
+	return d.was.next()
+}
+
+func (d *diff) remove() error {
+	err := d.r.remove(d.before, d.gone)
+	d.gone = d.gone[:0]
+	return err
+}
+
+// endShard writes the shard that was filled, if it is not as before.
+func (d *diff) endShard() error {
+	items, shard := d.items, d.shard
+	d.items, d.shard = nil, d.shard+1
+	if d.same {
+		was, err := readShard(d.r.old, d.before, shard, d.room[:0])
 		if err != nil {
-			return nil, 0, err
+			return err
 		}
-		order := 0
-		switch {
-		case !more:
-			order = -1
-		case len(items) == 0:
-			order = 1
-		default:
-			order = items[0].compare(it)
-		}
-		if order < 0 {
-			added = append(added, items[0])
-		}
-		if order > 0 {
-			gone = append(gone, it)
-			removed++
-		}
-		if order <= 0 {
-			items = items[1:]
-		}
-		if order >= 0 {
-			it, more, err = was.next()
-		}
-		if len(gone) == chunk {
-			if err := r.remove(before, gone); err != nil {
-				return nil, 0, err
-			}
-			gone = gone[:0]
+		d.room = was
+		if string(was) == string(items) {
+			d.after.shards[shard] = d.before.shards[shard]
+			d.items = items[:0]
+			return nil
 		}
 	}
-	if err != nil {
-		return nil, 0, err
+	if len(items) == 0 {
+		return nil
 	}
-	return added, removed, r.remove(before, gone)
+	d.after.shards[shard] = d.r.generation
+	key := indexKey(nil, d.after.number, d.r.generation, shard)
+	d.r.index = append(d.r.index, key)
+	return d.r.w.set(key, items)
+}
+
+// end takes what is left.
+func (d *diff) end() error {
+	for d.was.more {
+		if err := d.drop(); err != nil {
+			return err
+		}
+	}
+	for d.shard < len(d.after.shards) {
+		if err := d.endShard(); err != nil {
+			return err
+		}
+	}
+	if d.before == nil {
+		return nil
+	}
+	for shard, generation := range d.before.shards {
+		if generation != 0 && (!d.same || d.after.shards[shard] != generation) {
+			d.r.stale = append(d.r.stale, indexKey(nil, d.before.number, generation, shard))
+		}
+	}
+	return d.remove()
 }

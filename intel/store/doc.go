@@ -9,18 +9,17 @@
 // have numbers that only grow, also over restarts and when the database had to
 // be built again.
 //
-// What a source lists is read twice and never kept: first to see whether all of
-// it can be read and to compare it, as sorted hashes, with what the source listed
-// before; then, if anything is new, to write that. Additions and removals go to
-// the database in batches, each with the generation in which it begins or ends
-// to count. Nobody sees them until the number of the active generation is
-// raised, in the same batch as the sources' new state. An interruption at any
-// moment before leaves the old generation active and whole. Its number is never
-// used again, and what it wrote is passed over and, when the store is opened or
-// the key is written next, removed.
+// What a source lists is read once, sorted by the hashes of its patterns (in runs in
+// a file without a name, where that is more than a little), and compared with what
+// the source listed before. So memory does not grow with what is listed, and the
+// database is written in the order of its keys. Additions and removals go there in
+// batches, each with the generation in which it begins or ends to count. Nobody sees
+// them until the number of the active generation is raised, in the same batch as the
+// sources' new state. An interruption at any moment before leaves the old generation
+// active and whole. Its number is never used again, and what it wrote is passed over
+// and, when the store is opened or the key is written next, removed.
 //
-// A source that fails to read, or whose content changes between the two
-// readings, keeps its last good version.
+// A source that fails to read keeps its last good version.
 //
 // # In the database
 //

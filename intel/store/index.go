@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding/binary"
 	"math/bits"
-	"slices"
 
 	"github.com/weirmail/weir/intel/kv"
 )
@@ -19,15 +18,6 @@ type item struct {
 
 func (a item) compare(b item) int {
 	return cmp.Or(cmp.Compare(a.hash, b.hash), cmp.Compare(a.content, b.content))
-}
-
-// sortItems sorts items and keeps one, that of the first line, of those that say
-// the same about the same pattern.
-func sortItems(items []item) []item {
-	slices.SortFunc(items, func(a, b item) int {
-		return cmp.Or(a.compare(b), cmp.Compare(a.line, b.line))
-	})
-	return slices.CompactFunc(items, func(a, b item) bool { return a.compare(b) == 0 })
 }
 
 const (
@@ -60,28 +50,10 @@ func shardOf(hash uint64, shards int) int {
 	return int(hash >> 1 >> (63 - bits.TrailingZeros(uint(shards))))
 }
 
-// shardEnd gives the number of items, which are sorted, that belong to the given
-// or an earlier shard.
-func shardEnd(items []item, shard, shards int) int {
-	if shard+1 == shards {
-		return len(items)
-	}
-	end, _ := slices.BinarySearchFunc(items, shard, func(it item, shard int) int {
-		if shardOf(it.hash, shards) <= shard {
-			return -1
-		}
-		return 1
-	})
-	return end
-}
-
-func appendItems(dst []byte, items []item) []byte {
-	for _, it := range items {
-		dst = binary.BigEndian.AppendUint64(dst, it.hash)
-		dst = binary.BigEndian.AppendUint64(dst, it.content)
-		dst = binary.BigEndian.AppendUint32(dst, it.line)
-	}
-	return dst
+func appendItem(dst []byte, it item) []byte {
+	dst = binary.BigEndian.AppendUint64(dst, it.hash)
+	dst = binary.BigEndian.AppendUint64(dst, it.content)
+	return binary.BigEndian.AppendUint32(dst, it.line)
 }
 
 func itemAt(shard []byte, i int) item {
@@ -109,28 +81,31 @@ func findItem(shard []byte, it item) (line uint32) {
 
 // indexReader gives the items of a source's index in their order.
 type indexReader struct {
+	item      // the present one
+	more bool // there is a present one
+
 	snap  *kv.Snapshot
-	src   *source
-	shard int // the next one
+	src   *source // nil: there are none
+	shard int     // the next one
 	room  []byte
-	left  []byte // of the present one
+	left  []byte // of the present shard
 }
 
-// next gives the next item; ok is false at the end.
-func (r *indexReader) next() (it item, ok bool, err error) {
+// next goes to the next item.
+func (r *indexReader) next() (err error) {
 	for len(r.left) == 0 {
-		if r.src == nil || r.shard == len(r.src.shards) {
-			return item{}, false, nil
+		if r.more = r.src != nil && r.shard < len(r.src.shards); !r.more {
+			return nil
 		}
 		if r.left, err = readShard(r.snap, r.src, r.shard, r.room[:0]); err != nil {
-			return item{}, false, err
+			return err
 		}
 		r.room = r.left
 		r.shard++
 	}
-	it = itemAt(r.left, 0)
+	r.item, r.more = itemAt(r.left, 0), true
 	r.left = r.left[itemBytes:]
-	return it, true, nil
+	return nil
 }
 
 // readShard appends a shard of a source's index to dst.

@@ -232,6 +232,7 @@ func TestStoreDoesWhatTheModelDoes(t *testing.T) {
 		first := s.Generation()
 		for range 40 {
 			s.batch = r.IntN(4) // of one change, of a few, or of all
+			s.room = r.IntN(500)
 			sources, next := randomRefresh(r, m)
 			if r.IntN(3) == 0 {
 				db.left, db.forGood = r.IntN(12), r.IntN(2) == 0

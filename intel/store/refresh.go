@@ -22,9 +22,9 @@ type Source struct {
 	// Version tells this content from another. A source whose version is the one
 	// that is listed is not read. Empty: it is always read.
 	Version string
-	// Entries gives what the source lists. It is ranged over twice and has to give
-	// the same both times; nil lists nothing, and the source is forgotten. An error
-	// does not end it: all errors are collected, and the source is not taken over.
+	// Entries gives what the source lists; nil lists nothing, and the source is
+	// forgotten. An error does not end it: all errors are collected, and the source is
+	// not taken over.
 	// The Source of the indicators is set to Name.
 	Entries iter.Seq2[intel.Indicator, error]
 	// Thin says that of more entries for one pattern than a source may have, 16, those
@@ -67,7 +67,7 @@ func (r Refreshed) String() string {
 	return fmt.Sprintf("%s: %d entries, unchanged", r.Name, r.Entries)
 }
 
-// ErrChanged says that a source gave something else when it was read again.
+// ErrChanged says that a source is not what it was when its version was taken.
 var ErrChanged = errors.New("changed while it was read")
 
 // maxAborted is the number of generations that may have come to nothing before
@@ -80,7 +80,7 @@ const maxAborted = 32
 // changing: what became of each is in the result, in the order of the call.
 //
 // The error is that of the whole refresh, after which all is as before: of the
-// database (disk.ErrNoSpace among them), the context's, ErrChanged, or of an
+// database or of sorting (disk.ErrNoSpace among them), the context's, or of an
 // unusable call. Only where publishing the new generation failed the next
 // refresh begins with that. A refresh waits for the one before it.
 func (s *Store) Refresh(ctx context.Context, sources ...Source) ([]Refreshed, error) {
@@ -160,7 +160,7 @@ func (s *Store) refresh(ctx context.Context, sources []Source) (results []Refres
 }
 
 // catchUp publishes the active generation. It gives what rebuild does.
-func (s *Store) catchUp() (untidy [][]byte, err error) {
+func (s *Store) catchUp() (untidy []change, err error) {
 	if untidy, err = s.rebuild(); err != nil {
 		return nil, err
 	}
@@ -176,7 +176,7 @@ type refresh struct {
 	numbers    uint32             // the highest number of a source
 	changed    map[uint32]*source // by number; nil for one that is gone
 	touched    [match.Shards]bool // of the filter
-	written    hashSet            // patterns that were added to
+	written    hashSet            // what of areaEntry and areaRegexp this refresh has written
 	marks      map[uint64]bool    // that are known to be in the database
 	index      [][]byte           // keys of index shards that were written
 	stale      [][]byte           // and of those in whose place they are
@@ -209,8 +209,10 @@ func (r *refresh) source(src Source) (Refreshed, error) {
 			return result, nil
 		}
 	}
-	items, errs := collect(r.w.ctx, src)
-	if err := context.Cause(r.w.ctx); err != nil {
+	sorter := r.s.newSorter()
+	defer sorter.close()
+	c, errs, err := collect(r.w.ctx, src, sorter)
+	if err != nil {
 		return result, err
 	}
 	if len(errs) > 0 {
@@ -220,21 +222,15 @@ func (r *refresh) source(src Source) (Refreshed, error) {
 	if before == nil && src.Entries == nil {
 		return result, nil
 	}
-	after := r.sourceAfter(before, src, items)
-	if err := r.writeIndex(before, after, items); err != nil {
-		return result, err
-	}
-	added, removed, err := r.diff(before, items)
+	after := r.sourceAfter(before, src, c)
+	added, removed, err := r.takeOver(before, after, c)
 	if err != nil {
 		return result, err
 	}
-	if err := r.add(after.number, src, added); err != nil {
-		return result, err
-	}
-	if before != nil && src.Entries != nil && src.Version == before.version && len(added)+removed == 0 && slices.Equal(after.shards, before.shards) {
+	if before != nil && src.Entries != nil && src.Version == before.version && added+removed == 0 && slices.Equal(after.shards, before.shards) {
 		return result, nil
 	}
-	result.Outcome, result.Entries, result.Added, result.Removed = Changed, len(items), len(added), removed
+	result.Outcome, result.Entries, result.Added, result.Removed = Changed, c.entries, added, removed
 	r.changed[after.number] = after
 	if src.Entries == nil {
 		result.Outcome = Gone
@@ -243,10 +239,9 @@ func (r *refresh) source(src Source) (Refreshed, error) {
 	return result, nil
 }
 
-func (r *refresh) sourceAfter(before *source, src Source, items []item) *source {
+func (r *refresh) sourceAfter(before *source, src Source, c *collected) *source {
 	after := &source{
-		name: src.Name, version: src.Version, generation: r.generation, changed: r.s.opts.Now().UTC(), entries: len(items),
-		lines: slices.ContainsFunc(items, func(it item) bool { return it.line != 0 }),
+		name: src.Name, version: src.Version, generation: r.generation, changed: r.s.opts.Now().UTC(), entries: c.entries, lines: c.lines,
 	}
 	if before != nil {
 		after.number = before.number

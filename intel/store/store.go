@@ -29,6 +29,13 @@ type Options struct {
 	DB      DB
 	Matcher *match.Matcher // gets a new snapshot with each generation
 
+	// Scratch is a folder, in FS, for sources that are too large to be sorted in
+	// memory. While one is, it needs some 80 bytes an entry there. Without it all are
+	// sorted in memory.
+	Scratch string
+	FS      disk.FS // needed with Scratch
+	MinFree int64   // bytes that sorting leaves free there; kv.DefaultMinFree if 0, no bound if negative
+
 	// Rest is how many times as long as writing a batch took nothing is written
 	// behind it, so that a large refresh leaves room for others; 0.5 if 0, and if
 	// negative there is no rest.
@@ -50,8 +57,13 @@ func (o Options) withDefaults() (Options, error) {
 		return o, errors.New("store: Options.DB is missing")
 	case o.Matcher == nil:
 		return o, errors.New("store: Options.Matcher is missing")
+	case o.Scratch != "" && o.FS == nil:
+		return o, errors.New("store: Options.FS is missing")
 	case o.KeepAdded < 0:
 		return o, errors.New("store: Options.KeepAdded is negative")
+	}
+	if o.MinFree == 0 {
+		o.MinFree = kv.DefaultMinFree
 	}
 	if o.Rest == 0 {
 		o.Rest = 0.5
@@ -75,6 +87,7 @@ type Store struct {
 	metrics *metrics
 	rooms   sync.Pool // for views
 	batch   int       // changes in a batch at most, for tests; 0: as many as fit
+	room    int       // bytes of a source that are sorted in memory, for tests; 0: sortRoom
 
 	refreshing sync.Mutex // held by whoever changes what is below or in the database
 	filter     *match.Filter

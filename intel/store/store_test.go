@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -45,7 +46,7 @@ func diskDB(t testing.TB, dir string) *kv.DB {
 func openStore(t testing.TB, db DB) (*Store, *match.Matcher) {
 	t.Helper()
 	m := match.NewMatcher()
-	s, err := Open(Options{DB: db, Matcher: m, Rest: -1, Now: func() time.Time { return now }})
+	s, err := Open(Options{DB: db, Matcher: m, FS: disk.System{}, Scratch: os.TempDir(), MinFree: -1, Rest: -1, Now: func() time.Time { return now }})
 	if err != nil {
 		t.Fatal(err)
 	}

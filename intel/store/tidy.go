@@ -8,14 +8,17 @@ import (
 	"github.com/weirmail/weir/intel/match"
 )
 
-// maxUntidy bounds how many keys are remembered to hold what does not count any
-// more.
+// maxUntidy bounds how many values that hold what does not count any more are
+// remembered.
 const maxUntidy = 1 << 17
 
+// change is what is to be written for a key; no value: the key is to go.
+type change struct{ key, value []byte }
+
 // rebuild reads the dirty shards and makes the filter hold what is listed in
-// them. It gives keys that hold what does not count any more, not all of them if
-// there are maxUntidy or more.
-func (s *Store) rebuild() (untidy [][]byte, err error) {
+// them. It gives what removes what does not count any more, not all of it if there
+// are maxUntidy changes or more.
+func (s *Store) rebuild() (untidy []change, err error) {
 	snap, err := s.opts.DB.Snapshot()
 	if err != nil {
 		return nil, err
@@ -24,13 +27,18 @@ func (s *Store) rebuild() (untidy [][]byte, err error) {
 	b := match.NewFilterBuilder(s.filter)
 	keys := s.keys
 	var hashes []uint64
-	see := func(key []byte, listed, tidy bool) {
+	see := func(key []byte, listed bool, tidied *entry) {
 		if listed {
 			hashes = append(hashes, hashIn(key))
 		}
-		if !tidy && len(untidy) < maxUntidy {
-			untidy = append(untidy, bytes.Clone(key))
+		if tidied == nil || len(untidy) == maxUntidy {
+			return
 		}
+		c := change{key: bytes.Clone(key)}
+		if len(tidied.records) > 0 {
+			c.value = tidied.encode()
+		}
+		untidy = append(untidy, c)
 	}
 	for shard, dirty := range s.dirty {
 		if !dirty {
@@ -52,16 +60,16 @@ func (s *Store) rebuild() (untidy [][]byte, err error) {
 	return untidy, nil
 }
 
-// survey shows patterns and marks: whether any source lists them, and whether
-// they hold only what counts.
-func (s *Store) survey(snap *kv.Snapshot, prefix []byte, see func(key []byte, listed, tidy bool)) error {
+// survey shows patterns and marks: whether any source lists them, and, where they
+// hold more than what counts, what counts of them.
+func (s *Store) survey(snap *kv.Snapshot, prefix []byte, see func(key []byte, listed bool, tidied *entry)) error {
 	var room []record
 	for kvEntry, err := range snap.Range(prefix, nil) {
 		if err != nil {
 			return err
 		}
 		if isMark(kvEntry.Key) {
-			see(kvEntry.Key, true, true)
+			see(kvEntry.Key, true, nil)
 			continue
 		}
 		e, err := decodeEntry(kvEntry.Value, room)
@@ -73,33 +81,19 @@ func (s *Store) survey(snap *kv.Snapshot, prefix []byte, see func(key []byte, li
 		for i := range e.records {
 			listed = listed || s.state.listed(&e.records[i])
 		}
-		see(kvEntry.Key, listed, !s.state.tidy(&e))
+		if s.state.tidy(&e) {
+			see(kvEntry.Key, listed, &e)
+		} else {
+			see(kvEntry.Key, listed, nil)
+		}
 	}
 	return nil
 }
 
-// tidy removes what does not count any more from the values of these keys.
-func (s *Store) tidy(w *writer, keys [][]byte) error {
-	for _, key := range keys {
-		value, err := w.get(key)
-		if err != nil {
-			return err
-		}
-		if value == nil {
-			continue
-		}
-		e, err := decodeEntry(value, nil)
-		if err != nil {
-			return err
-		}
-		switch {
-		case !s.state.tidy(&e):
-		case len(e.records) == 0:
-			err = w.delete(key)
-		default:
-			err = w.set(key, e.encode())
-		}
-		if err != nil {
+// tidy writes what rebuild gave, since when nothing else was written to these keys.
+func (s *Store) tidy(w *writer, untidy []change) error {
+	for _, c := range untidy {
+		if err := w.change(c.key, c.value); err != nil {
 			return err
 		}
 	}
@@ -107,7 +101,7 @@ func (s *Store) tidy(w *writer, keys [][]byte) error {
 }
 
 // tidyUp removes what the generation before needed and this one does not.
-func (r *refresh) tidyUp(untidy [][]byte) error {
+func (r *refresh) tidyUp(untidy []change) error {
 	for _, key := range r.stale {
 		if err := r.w.delete(key); err != nil {
 			return err

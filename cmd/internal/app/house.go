@@ -257,7 +257,10 @@ func (a *App) openStore(_ context.Context, cfg *config.Config, h *house) error {
 		return err
 	}
 	h.matcher = match.NewMatcher()
-	h.store, err = store.Open(store.Options{DB: db, Matcher: h.matcher, Floor: lastGeneration(h.journal), Logger: a.log.Logger, Metrics: h.metrics})
+	h.store, err = store.Open(store.Options{
+		DB: db, Matcher: h.matcher, FS: a.o.FS, Scratch: string(cfg.State.Dir), MinFree: lastRoom(cfg),
+		Floor: lastGeneration(h.journal), Logger: a.log.Logger, Metrics: h.metrics,
+	})
 	if err == nil {
 		h.onClose(a.log.Logger, "store", func() error { h.store.Close(); return nil })
 	}
