@@ -17,7 +17,7 @@ import (
 
 // CompactionReserve is what compactions may write in the background while
 // nothing is written by us, in bytes: two at a time, the larger one of a full
-// level 0 (15 tables of 16 MiB) into a base level that holds less than 100 MiB.
+// level 0 (15 tables of 8 MiB) into a base level that holds less than 100 MiB.
 const CompactionReserve = 512 << 20
 
 // DefaultMinFree is the free space below which a database is neither opened nor

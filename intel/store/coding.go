@@ -35,6 +35,16 @@ func (d *decoder) varint() int64 {
 	return v
 }
 
+func (d *decoder) uint64() uint64 {
+	if len(d.rest) < 8 {
+		d.fail()
+		return 0
+	}
+	v := binary.BigEndian.Uint64(d.rest)
+	d.rest = d.rest[8:]
+	return v
+}
+
 func (d *decoder) byte() byte {
 	if len(d.rest) == 0 {
 		d.fail()

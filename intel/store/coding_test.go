@@ -20,7 +20,7 @@ func TestIndexShardsAreFoundByHash(t *testing.T) {
 			items = append(items, item{h, h ^ 1, uint32(i + 1)}, item{h, h ^ 2, uint32(i + 1 + n)})
 		}
 		items = append(items, item{math.MaxUint64, 1, 7})
-		shards := 1 << shardBitsFor(len(items))
+		shards := shardsFor(len(items))
 		slices.SortFunc(items, item.compareLines)
 		encoded := make([][]byte, shards)
 		for i, it := range items {
@@ -40,26 +40,10 @@ func TestIndexShardsAreFoundByHash(t *testing.T) {
 			}
 		}
 	}
-	for n, want := range map[int]int{0: 0, shardItems: 0, shardItems + 1: 1, 2 * shardItems: 1, 2*shardItems + 1: 2, 1 << 40: maxShardBits} {
-		if got := shardBitsFor(n); got != want {
-			t.Errorf("%d items: %d bits, want %d", n, got, want)
+	for n, want := range map[int]int{0: 1, shardItems: 1, shardItems + 1: 2, 2 * shardItems: 2, 2*shardItems + 1: 4} {
+		if got := shardsFor(n); got != want {
+			t.Errorf("%d items: %d shards, want %d", n, got, want)
 		}
-	}
-}
-
-func TestLargestSourceFitsIntoAValueOfTheDatabase(t *testing.T) {
-	const maxValue = 256 << 10
-	src := &source{number: 1, name: "list:block/large.txt", version: "1:sha", shards: make([]uint64, 1<<maxShardBits)}
-	for i := range src.shards {
-		src.shards[i] = 1<<33 + uint64(i)%97 // as after many edits
-	}
-	value := src.encode()
-	if len(value) > maxValue {
-		t.Errorf("%d bytes", len(value))
-	}
-	back, err := decodeSource(1, value)
-	if err != nil || !slices.Equal(back.shards, src.shards) {
-		t.Errorf("it does not come back: %v", err)
 	}
 }
 
@@ -70,7 +54,7 @@ func TestCrowdsAreRefused(t *testing.T) {
 		spread = append(spread, item{hash: uint64(i) << 48, line: uint32(i + 1)})
 	}
 	see := func(items []item) error {
-		c := crowds{shards: 1 << shardBitsFor(len(items))}
+		c := crowds{shards: shardsFor(len(items))}
 		for _, it := range items {
 			if err := c.see(it); err != nil {
 				return err
@@ -86,9 +70,6 @@ func TestCrowdsAreRefused(t *testing.T) {
 	}
 	if err := see(spread); err != nil {
 		t.Error(err)
-	}
-	if largest := maxShardItems * itemBytes; largest > 256<<10 {
-		t.Errorf("the largest shard has %d bytes", largest)
 	}
 }
 
@@ -111,7 +92,7 @@ func FuzzDamagedValuesAreErrors(f *testing.F) {
 	f.Add(attributes)
 	f.Add(entry{longKey: []byte("key"), records: []record{{1, 2, 3, attributes}, {4, 5, 0, nil}}}.encode())
 	f.Add((&state{active: 5, aborted: []uint64{6}}).encode())
-	f.Add((&source{name: "a", shards: []uint64{1, 1, 2, 0}}).encode())
+	f.Add((&source{name: "a", entries: 3, sum: 1 << 60}).encode())
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if s, err := decodeState(data); err == nil {
 			if again, err := decodeState(s.encode()); err != nil || !reflect.DeepEqual(again, s) {

@@ -69,7 +69,7 @@ func collect(ctx context.Context, src Source, to *sorter) (c *collected, errs []
 	if len(errs) > 0 {
 		return nil, errs, nil
 	}
-	c.shards = 1 << shardBitsFor(to.total)
+	c.shards = shardsFor(to.total)
 	err = c.survey()
 	if crowd, ok := errors.AsType[*EntryError](err); ok {
 		return nil, []error{crowd}, nil

@@ -25,15 +25,21 @@
 //
 //	t                      the active generation and those that came to nothing
 //	s source               a source: its name, version, and where its index is
-//	x source gen shard     a part of a source's index: sorted hashes of what it lists
 //	i hash pattern         what all sources say about one pattern; and marks (package match)
 //	r hash pattern         the same for regular expressions
 //	a gen number           what a generation added, for Added
 //
 // Keys of patterns begin with their hash, so that a shard of the filter is a
-// range of keys. The order of lines in a file changes with every edit, so lines
-// stand in the index, which is cheap to write anew, and not beside the pattern.
+// range of keys.
 //
-// What it can be built from lies elsewhere: the list files. The package holds
-// no copy of them.
+// # Beside the database
+//
+// For each source there is an index in a file of its own: sorted hashes of what it
+// lists, and on which lines. The order of lines in a file changes with every edit, so
+// lines stand there, where they are cheap to write anew and found with one read, and
+// not beside the pattern. An index that is missing or damaged is made again from the
+// database.
+//
+// What all of it can be built from lies elsewhere: list files, and what was fetched of
+// feeds. The package holds no copy of them.
 package store

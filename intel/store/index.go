@@ -1,11 +1,21 @@
 package store
 
 import (
+	"bufio"
+	"bytes"
 	"cmp"
 	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
 	"math/bits"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 
-	"github.com/weirmail/weir/intel/kv"
+	"github.com/cespare/xxhash/v2"
 )
 
 // item is an entry of a source in its index: enough to see whether it is new,
@@ -24,25 +34,24 @@ const (
 	itemBytes = 20
 
 	// shardItems is what shards of an index hold on average at most: a lookup of
-	// a line reads one whole, and an edit writes one anew.
+	// a line reads one whole.
 	shardItems = 128
 
-	// maxShardBits bounds the number of shards. Each source keeps a generation for
-	// each, which in one value of the database can be some 40 000. Above 4 million
-	// entries the shards grow.
-	maxShardBits = 15
-
-	// maxShardItems is what a shard may hold to fit into a value of the database.
+	// maxShardItems bounds what a lookup may have to read.
 	maxShardItems = 12_000
+
+	// indexSuffix ends the names of the files of indexes.
+	indexSuffix = ".index"
+
+	indexBuffer = 64 << 10
 )
 
-// shardBitsFor gives the number of bits of a hash that name the shard in an
-// index of n items.
-func shardBitsFor(n int) int {
+// shardsFor gives the number of shards, a power of two, of an index of n items.
+func shardsFor(n int) int {
 	if n <= shardItems {
-		return 0
+		return 1
 	}
-	return min(maxShardBits, bits.Len(uint((n-1)/shardItems)))
+	return 1 << bits.Len(uint((n-1)/shardItems))
 }
 
 // shardOf gives the shard of a hash among a power of two of them.
@@ -79,49 +88,192 @@ func findItem(shard []byte, it item) (line uint32) {
 	return 0
 }
 
-// indexReader gives the items of a source's index in their order.
+// index is what a source lists, as sorted items, in a file that is written once. It is
+// safe for concurrent use. The file is closed when nobody has the index any more, as
+// the os package does with files; its name may be gone before.
+type index struct {
+	items  io.ReaderAt
+	starts []uint32 // the number of the first item of each shard, and that of all items
+	sum    uint64   // xxhash of the items
+}
+
+// number is that of the shard that a hash belongs to.
+func (x *index) number(hash uint64) int { return shardOf(hash, len(x.starts)-1) }
+
+// shard appends the items of the shard that a hash belongs to.
+func (x *index) shard(dst []byte, hash uint64) ([]byte, error) {
+	shard := x.number(hash)
+	from, to := int64(x.starts[shard])*itemBytes, int64(x.starts[shard+1])*itemBytes
+	start := len(dst)
+	dst = slices.Grow(dst, int(to-from))[:start+int(to-from)]
+	_, err := x.items.ReadAt(dst[start:], from)
+	if err == io.EOF && to == from {
+		err = nil
+	}
+	return dst, err
+}
+
+// bytes is the length of the items.
+func (x *index) bytes() int64 { return int64(x.starts[len(x.starts)-1]) * itemBytes }
+
+// indexWriter makes an index of items that come in their order.
+type indexWriter struct {
+	out    *bufio.Writer
+	to     io.ReaderAt // what out writes to
+	memory bytes.Buffer
+	sum    *xxhash.Digest
+	starts []uint32
+	shards int
+	count  uint32
+	room   [itemBytes]byte
+}
+
+// newIndex begins an index in a file of this name, or in memory if there is no folder.
+// It will have n items or fewer.
+func (s *Store) newIndex(name string, n int) (*indexWriter, error) {
+	w := &indexWriter{sum: xxhash.New(), shards: shardsFor(n)}
+	if s.opts.Dir == "" {
+		w.out = bufio.NewWriter(&w.memory)
+		return w, nil
+	}
+	if err := s.guard().Check(int64(n) * itemBytes); err != nil {
+		return nil, err
+	}
+	file, err := s.opts.FS.OpenFile(filepath.Join(s.opts.Dir, name), os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	w.to, w.out = file, bufio.NewWriterSize(io.NewOffsetWriter(file, 0), indexBuffer)
+	return w, nil
+}
+
+func (w *indexWriter) add(it item) error {
+	w.begin(it)
+	encoded := appendItem(w.room[:0], it)
+	_, _ = w.sum.Write(encoded)
+	_, err := w.out.Write(encoded)
+	return err
+}
+
+// begin notes where shards begin up to that of the next item.
+func (w *indexWriter) begin(it item) {
+	for len(w.starts) <= shardOf(it.hash, w.shards) {
+		w.starts = append(w.starts, w.count)
+	}
+	w.count++
+}
+
+// finish gives the index.
+func (w *indexWriter) finish() (*index, error) {
+	if err := w.out.Flush(); err != nil {
+		return nil, err
+	}
+	if w.to == nil {
+		w.to = bytes.NewReader(w.memory.Bytes())
+	}
+	return w.index(), nil
+}
+
+func (w *indexWriter) index() *index {
+	for len(w.starts) <= w.shards {
+		w.starts = append(w.starts, w.count)
+	}
+	return &index{items: w.to, starts: w.starts, sum: w.sum.Sum64()}
+}
+
+// openIndex opens the index that a source has. The error says that it is not there or
+// not what it was.
+func (s *Store) openIndex(src *source) (*index, error) {
+	if s.opts.Dir == "" {
+		return nil, os.ErrNotExist
+	}
+	file, err := s.opts.FS.OpenFile(filepath.Join(s.opts.Dir, src.indexName()), os.O_RDONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	w := &indexWriter{to: file, sum: xxhash.New(), shards: shardsFor(src.entries)}
+	r := io.TeeReader(bufio.NewReaderSize(io.NewSectionReader(file, 0, int64(src.entries)*itemBytes), indexBuffer), w.sum)
+	for range src.entries {
+		if _, err := io.ReadFull(r, w.room[:]); err != nil {
+			return nil, fmt.Errorf("reading %s: %w", src.indexName(), err)
+		}
+		w.begin(itemAt(w.room[:], 0))
+	}
+	x := w.index()
+	if x.sum != src.sum {
+		return nil, fmt.Errorf("%s is damaged", src.indexName())
+	}
+	return x, nil
+}
+
+// indexName is the name of the file of a source's index.
+func (s *source) indexName() string {
+	return fmt.Sprintf("%d-%d%s", s.number, s.generation, indexSuffix)
+}
+
+// removeIndexes removes those of the files that no source has.
+func (s *Store) removeIndexes(files []string) error {
+	if s.opts.Dir == "" {
+		return nil
+	}
+	used := map[string]bool{}
+	for _, src := range s.sources {
+		used[src.indexName()] = true
+	}
+	var errs []error
+	for _, name := range files {
+		if used[name] {
+			continue
+		}
+		if err := s.opts.FS.Remove(filepath.Join(s.opts.Dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// indexes gives the files of all indexes.
+func (s *Store) indexes() (names []string, err error) {
+	if s.opts.Dir == "" {
+		return nil, nil
+	}
+	files, err := s.opts.FS.ReadDir(s.opts.Dir)
+	for _, f := range files {
+		if strings.HasSuffix(f.Name(), indexSuffix) {
+			names = append(names, f.Name())
+		}
+	}
+	return names, err
+}
+
+// indexReader gives the items of an index in their order.
 type indexReader struct {
 	item      // the present one
 	more bool // there is a present one
 
-	snap  *kv.Snapshot
-	src   *source // nil: there are none
-	shard int     // the next one
-	room  []byte
-	left  []byte // of the present shard
+	r    *bufio.Reader // nil: there are none
+	room [itemBytes]byte
+}
+
+func readIndex(x *index) *indexReader {
+	if x == nil {
+		return &indexReader{}
+	}
+	return &indexReader{r: bufio.NewReaderSize(io.NewSectionReader(x.items, 0, x.bytes()), indexBuffer)}
 }
 
 // next goes to the next item.
-func (r *indexReader) next() (err error) {
-	for len(r.left) == 0 {
-		if r.more = r.src != nil && r.shard < len(r.src.shards); !r.more {
-			return nil
-		}
-		if r.left, err = readShard(r.snap, r.src, r.shard, r.room[:0]); err != nil {
-			return err
-		}
-		r.room = r.left
-		r.shard++
+func (r *indexReader) next() error {
+	if r.r == nil {
+		return nil
 	}
-	r.item, r.more = itemAt(r.left, 0), true
-	r.left = r.left[itemBytes:]
-	return nil
-}
-
-// readShard appends a shard of a source's index to dst.
-func readShard(snap *kv.Snapshot, src *source, shard int, dst []byte) ([]byte, error) {
-	generation := src.shards[shard]
-	if generation == 0 {
-		return dst, nil
+	_, err := io.ReadFull(r.r, r.room[:])
+	r.more = err == nil
+	if r.more {
+		r.item = itemAt(r.room[:], 0)
 	}
-	var room [32]byte
-	start := len(dst)
-	dst, found, err := snap.Get(indexKey(room[:0], src.number, generation, shard), dst)
-	if err != nil {
-		return nil, err
+	if err == io.EOF {
+		err = nil
 	}
-	if !found || (len(dst)-start)%itemBytes != 0 {
-		return nil, errDamaged
-	}
-	return dst, nil
+	return err
 }

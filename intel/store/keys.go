@@ -15,14 +15,13 @@ import (
 const (
 	areaState  = 't'
 	areaSource = 's'
-	areaIndex  = 'x'
 	areaEntry  = 'i'
 	areaRegexp = 'r'
 	areaAdded  = 'a'
 )
 
 // Schema is the version of the layout, for kv.Options.
-const Schema = 1
+const Schema = 2
 
 // hashBytes is the length of the hash in a pattern's key, behind the area.
 const hashBytes = 8
@@ -94,12 +93,6 @@ func sourceKey(source uint32) []byte {
 }
 
 func sourceIn(sourceKey []byte) uint32 { return binary.BigEndian.Uint32(sourceKey[1:]) }
-
-func indexKey(dst []byte, source uint32, generation uint64, shard int) []byte {
-	dst = binary.BigEndian.AppendUint32(append(dst, areaIndex), source)
-	dst = binary.BigEndian.AppendUint64(dst, generation)
-	return binary.BigEndian.AppendUint16(dst, uint16(shard))
-}
 
 // generationIn gives the generation in a key of what it added.
 func generationIn(addedKey []byte) uint64 { return binary.BigEndian.Uint64(addedKey[1:]) }

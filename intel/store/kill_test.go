@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 // refreshForEver refreshes a source round by round and says when each is done.
 func refreshForEver(dir, round string) {
 	t := &fatal{}
-	s, _ := openStore(t, diskDB(t, dir))
+	s, _ := openStoreIn(t, diskDB(t, dir), dir+"-index")
 	s.batch = 20
 	n, err := strconv.Atoi(round)
 	if err != nil {
@@ -100,7 +100,7 @@ func TestKilledRefreshLeavesOneWholeGeneration(t *testing.T) {
 		}
 
 		db := diskDB(t, dir)
-		s, m := openStore(t, db)
+		s, m := openStoreIn(t, db, dir+"-index")
 		snap := m.Acquire()
 		ids := map[string]int{}
 		for i := range killEntries {

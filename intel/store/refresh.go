@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"iter"
 	"maps"
-	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -132,7 +131,7 @@ func (s *Store) refresh(ctx context.Context, sources []Source) (results []Refres
 	}
 	defer old.Release()
 	r := newRefresh(ctx, s, old)
-	defer r.w.release()
+	defer r.close()
 	for _, src := range sources {
 		result, err := r.source(src)
 		if err != nil {
@@ -159,9 +158,15 @@ func (s *Store) refresh(ctx context.Context, sources []Source) (results []Refres
 	return results, true, nil
 }
 
-// catchUp publishes the active generation. It gives what rebuild does.
+// catchUp publishes the active generation. It gives what then is to be tidied, not all
+// of it if that is maxUntidy or more.
 func (s *Store) catchUp() (untidy []change, err error) {
-	if untidy, err = s.rebuild(); err != nil {
+	err = s.rebuild(func(c change) {
+		if len(untidy) < maxUntidy {
+			untidy = append(untidy, c)
+		}
+	})
+	if err != nil {
 		return nil, err
 	}
 	return untidy, s.publish()
@@ -178,8 +183,7 @@ type refresh struct {
 	touched    [match.Shards]bool // of the filter
 	written    hashSet            // what of areaEntry and areaRegexp this refresh has written
 	marks      map[uint64]bool    // that are known to be in the database
-	index      [][]byte           // keys of index shards that were written
-	stale      [][]byte           // and of those in whose place they are
+	files      []string           // of indexes that were written, and of those in whose place they are
 	added      addedLog
 }
 
@@ -227,8 +231,11 @@ func (r *refresh) source(src Source) (Refreshed, error) {
 	if err != nil {
 		return result, err
 	}
-	if before != nil && src.Entries != nil && src.Version == before.version && added+removed == 0 && slices.Equal(after.shards, before.shards) {
-		return result, nil
+	if before != nil && src.Entries != nil && src.Version == before.version && added+removed == 0 && after.sum == before.sum {
+		return result, nil // the file goes with the refresh
+	}
+	if before != nil {
+		r.files = append(r.files, before.indexName())
 	}
 	result.Outcome, result.Entries, result.Added, result.Removed = Changed, c.entries, added, removed
 	r.changed[after.number] = after
@@ -250,6 +257,14 @@ func (r *refresh) sourceAfter(before *source, src Source, c *collected) *source 
 		after.number = r.numbers
 	}
 	return after
+}
+
+// close gives up what the refresh held, and removes files that no source has.
+func (r *refresh) close() {
+	r.w.release()
+	if err := r.s.removeIndexes(r.files); err != nil {
+		r.s.opts.Logger.Warn("an index that nobody needs any more is left", zap.Error(err))
+	}
 }
 
 // activate makes the generation count.
@@ -304,7 +319,7 @@ func (r *refresh) abort() {
 	s.reading.Unlock()
 	w := s.newWriter(context.WithoutCancel(r.w.ctx), 0)
 	defer w.release()
-	for _, key := range append(r.index, r.added.keys()...) {
+	for _, key := range r.added.keys() {
 		if w.delete(key) != nil {
 			return
 		}

@@ -43,7 +43,7 @@ const (
 // than it may hold goes to a file, in runs that are sorted each for itself and
 // merged when they are read, so that memory does not grow with the source.
 type sorter struct {
-	guard disk.Guard // the database shares the file system, and would not survive a full one
+	guard disk.Guard // of the folder that the file is in
 	room  int        // bytes; 0: no bound, everything stays in memory
 
 	total  int // statements that were added
@@ -66,10 +66,10 @@ const slotBytes = 40
 type run struct{ start, end int64 }
 
 func (s *Store) newSorter() *sorter {
-	if s.opts.Scratch == "" {
+	if s.opts.Dir == "" {
 		return &sorter{}
 	}
-	return &sorter{guard: disk.Guard{FS: s.opts.FS, Path: s.opts.Scratch, MinFree: s.opts.MinFree}, room: cmp.Or(s.room, sortRoom)}
+	return &sorter{guard: s.guard(), room: cmp.Or(s.room, sortRoom)}
 }
 
 // add takes a statement, whose bytes it copies. The error is the file system's, or

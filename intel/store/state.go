@@ -83,8 +83,9 @@ type source struct {
 	generation uint64 // in which it changed last
 	changed    time.Time
 	entries    int
-	lines      bool     // its entries stand on lines; else nobody asks for them
-	shards     []uint64 // of its index: the generation in which each was written; 0 for an empty one
+	lines      bool   // its entries stand on lines; else nobody asks for them
+	sum        uint64 // of its index
+	index      *index // not in the database
 }
 
 func (s *source) encode() []byte {
@@ -99,15 +100,7 @@ func (s *source) encode() []byte {
 		lines = 1
 	}
 	dst = append(dst, lines)
-	// Most shards were written together: runs of one generation.
-	for from := 0; from < len(s.shards); {
-		to := from + 1
-		for to < len(s.shards) && s.shards[to] == s.shards[from] {
-			to++
-		}
-		dst = binary.AppendUvarint(binary.AppendUvarint(dst, uint64(to-from)), s.shards[from])
-		from = to
-	}
+	dst = binary.BigEndian.AppendUint64(dst, s.sum)
 	return dst
 }
 
@@ -115,17 +108,7 @@ func decodeSource(number uint32, value []byte) (*source, error) {
 	d := decoder{rest: value}
 	s := &source{
 		number: number, name: d.string(), version: d.string(), generation: d.uvarint(),
-		changed: time.Unix(d.varint(), 0).UTC(), entries: int(d.uvarint()), lines: d.byte() != 0,
-	}
-	for d.more() {
-		run, generation := d.uvarint(), d.uvarint()
-		if run > 1<<maxShardBits-uint64(len(s.shards)) {
-			return nil, errDamaged
-		}
-		s.shards = append(s.shards, slices.Repeat([]uint64{generation}, int(run))...)
-	}
-	if n := len(s.shards); n == 0 || n&(n-1) != 0 {
-		return nil, errDamaged
+		changed: time.Unix(d.varint(), 0).UTC(), entries: int(d.uvarint()), lines: d.byte() != 0, sum: d.uint64(),
 	}
 	return s, d.end()
 }

@@ -29,12 +29,12 @@ type Options struct {
 	DB      DB
 	Matcher *match.Matcher // gets a new snapshot with each generation
 
-	// Scratch is a folder, in FS, for sources that are too large to be sorted in
-	// memory. While one is, it needs some 80 bytes an entry there. Without it all are
-	// sorted in memory.
-	Scratch string
-	FS      disk.FS // needed with Scratch
-	MinFree int64   // bytes that sorting leaves free there; kv.DefaultMinFree if 0, no bound if negative
+	// Dir is a folder, in FS, that belongs to the Store and has a parent: for what it
+	// sorts and for the indexes of sources, in all some 100 bytes an entry. Without it
+	// they are in memory, and made anew when the store is opened.
+	Dir     string
+	FS      disk.FS // needed with Dir
+	MinFree int64   // bytes that stay free there; kv.DefaultMinFree if 0, no bound if negative
 
 	// Rest is how many times as long as writing a batch took nothing is written
 	// behind it, so that a large refresh leaves room for others; 0.5 if 0, and if
@@ -57,7 +57,7 @@ func (o Options) withDefaults() (Options, error) {
 		return o, errors.New("store: Options.DB is missing")
 	case o.Matcher == nil:
 		return o, errors.New("store: Options.Matcher is missing")
-	case o.Scratch != "" && o.FS == nil:
+	case o.Dir != "" && o.FS == nil:
 		return o, errors.New("store: Options.FS is missing")
 	case o.KeepAdded < 0:
 		return o, errors.New("store: Options.KeepAdded is negative")
@@ -78,6 +78,15 @@ func (o Options) withDefaults() (Options, error) {
 		o.Logger = zap.NewNop()
 	}
 	return o, nil
+}
+
+// siteFolder is where the Store's folder is made durable.
+const siteFolder disk.Site = "store.folder"
+
+// guard keeps room on the disk: the database, which shares it, would not survive a
+// full one.
+func (s *Store) guard() disk.Guard {
+	return disk.Guard{FS: s.opts.FS, Path: s.opts.Dir, MinFree: s.opts.MinFree}
 }
 
 // Store keeps indicators. Its methods are safe for concurrent use; refreshes
@@ -121,7 +130,15 @@ func Open(o Options) (*Store, error) {
 }
 
 func (s *Store) open() error {
+	if s.opts.Dir != "" {
+		if err := disk.MakeFolder(s.opts.FS, s.opts.Dir, 0o700, siteFolder); err != nil {
+			return err
+		}
+	}
 	if err := s.load(); err != nil {
+		return err
+	}
+	if err := s.openIndexes(); err != nil {
 		return err
 	}
 	if err := s.clean(context.Background()); err != nil && !errors.Is(err, disk.ErrNoSpace) {

@@ -4,9 +4,9 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -43,10 +43,24 @@ func diskDB(t testing.TB, dir string) *kv.DB {
 	return db
 }
 
+// dirs are the folders of stores, by database.
+var dirs sync.Map
+
+// openStore opens a store on a database, with the folder that it had there before.
 func openStore(t testing.TB, db DB) (*Store, *match.Matcher) {
 	t.Helper()
+	dir, known := dirs.Load(db)
+	if !known {
+		dir = t.TempDir()
+		dirs.Store(db, dir)
+	}
+	return openStoreIn(t, db, dir.(string))
+}
+
+func openStoreIn(t testing.TB, db DB, dir string) (*Store, *match.Matcher) {
+	t.Helper()
 	m := match.NewMatcher()
-	s, err := Open(Options{DB: db, Matcher: m, FS: disk.System{}, Scratch: os.TempDir(), MinFree: -1, Rest: -1, Now: func() time.Time { return now }})
+	s, err := Open(Options{DB: db, Matcher: m, FS: disk.System{}, Dir: dir, MinFree: -1, Rest: -1, Now: func() time.Time { return now }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -337,7 +351,7 @@ func TestVeryLongPatternsAreKept(t *testing.T) {
 func TestAllIsThereAfterReopening(t *testing.T) {
 	dir := t.TempDir() + "/intel"
 	db := diskDB(t, dir)
-	s, _ := openStore(t, db)
+	s, _ := openStoreIn(t, db, dir+"-index")
 	load(t, s, from("a", "one.example\nhttps://evil.example/a*\n198.51.100.0/24\n/x/ in=subject\n"), from("b", "two.example"))
 	load(t, s, from("a", "one.example\nhttps://evil.example/a*\n198.51.100.0/24\n"), Source{Name: "b"})
 	generation := s.Generation()
@@ -345,7 +359,7 @@ func TestAllIsThereAfterReopening(t *testing.T) {
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	s, m := openStore(t, diskDB(t, dir))
+	s, m := openStoreIn(t, diskDB(t, dir), dir+"-index")
 	if s.Generation() != generation {
 		t.Errorf("generation %d, was %d", s.Generation(), generation)
 	}

@@ -8,20 +8,19 @@ import (
 	"github.com/weirmail/weir/intel/match"
 )
 
-// maxUntidy bounds how many values that hold what does not count any more are
-// remembered.
+// maxUntidy bounds how many values that hold what does not count any more a refresh
+// remembers.
 const maxUntidy = 1 << 17
 
 // change is what is to be written for a key; no value: the key is to go.
 type change struct{ key, value []byte }
 
 // rebuild reads the dirty shards and makes the filter hold what is listed in
-// them. It gives what removes what does not count any more, not all of it if there
-// are maxUntidy changes or more.
-func (s *Store) rebuild() (untidy []change, err error) {
+// them. It tells what removes what does not count any more.
+func (s *Store) rebuild(untidy func(change)) error {
 	snap, err := s.opts.DB.Snapshot()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer snap.Release()
 	b := match.NewFilterBuilder(s.filter)
@@ -31,14 +30,14 @@ func (s *Store) rebuild() (untidy []change, err error) {
 		if listed {
 			hashes = append(hashes, hashIn(key))
 		}
-		if tidied == nil || len(untidy) == maxUntidy {
+		if tidied == nil {
 			return
 		}
 		c := change{key: bytes.Clone(key)}
 		if len(tidied.records) > 0 {
 			c.value = tidied.encode()
 		}
-		untidy = append(untidy, c)
+		untidy(c)
 	}
 	for shard, dirty := range s.dirty {
 		if !dirty {
@@ -46,18 +45,18 @@ func (s *Store) rebuild() (untidy []change, err error) {
 		}
 		hashes = hashes[:0]
 		if err := s.survey(snap, []byte{areaEntry, byte(shard)}, see); err != nil {
-			return nil, err
+			return err
 		}
 		keys[shard] = len(hashes)
 		if err := b.Set(shard, hashes); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if err := s.survey(snap, []byte{areaRegexp}, see); err != nil {
-		return nil, err
+		return err
 	}
 	s.filter, s.keys, s.dirty = b.Filter(), keys, [match.Shards]bool{}
-	return untidy, nil
+	return nil
 }
 
 // survey shows patterns and marks: whether any source lists them, and, where they
@@ -81,16 +80,16 @@ func (s *Store) survey(snap *kv.Snapshot, prefix []byte, see func(key []byte, li
 		for i := range e.records {
 			listed = listed || s.state.listed(&e.records[i])
 		}
+		var tidied *entry
 		if s.state.tidy(&e) {
-			see(kvEntry.Key, listed, &e)
-		} else {
-			see(kvEntry.Key, listed, nil)
+			tidied = &e
 		}
+		see(kvEntry.Key, listed, tidied)
 	}
 	return nil
 }
 
-// tidy writes what rebuild gave, since when nothing else was written to these keys.
+// tidy writes what rebuild told, since when nothing else was written to these keys.
 func (s *Store) tidy(w *writer, untidy []change) error {
 	for _, c := range untidy {
 		if err := w.change(c.key, c.value); err != nil {
@@ -102,11 +101,6 @@ func (s *Store) tidy(w *writer, untidy []change) error {
 
 // tidyUp removes what the generation before needed and this one does not.
 func (r *refresh) tidyUp(untidy []change) error {
-	for _, key := range r.stale {
-		if err := r.w.delete(key); err != nil {
-			return err
-		}
-	}
 	if err := r.s.tidy(r.w, untidy); err != nil {
 		return err
 	}
@@ -119,18 +113,24 @@ func (r *refresh) tidyUp(untidy []change) error {
 func (s *Store) clean(ctx context.Context) error {
 	w := s.newWriter(ctx, s.opts.Rest)
 	defer w.release()
-	for again := true; again; {
-		for shard := range s.dirty {
-			s.dirty[shard] = true
+	for shard := range s.dirty {
+		s.dirty[shard] = true
+	}
+	// The filter is needed even where nothing can be written.
+	var written error
+	tidy := func(c change) {
+		if written == nil {
+			written = w.change(c.key, c.value)
 		}
-		untidy, err := s.rebuild()
-		if err != nil {
-			return err
-		}
-		if err := s.tidy(w, untidy); err != nil {
-			return err
-		}
-		again = len(untidy) == maxUntidy
+	}
+	if err := s.rebuild(tidy); err != nil {
+		return err
+	}
+	if written == nil {
+		written = w.flush()
+	}
+	if written != nil {
+		return written
 	}
 	if err := s.removeStrays(w); err != nil {
 		return err
@@ -155,30 +155,21 @@ func (s *Store) clean(ctx context.Context) error {
 	return nil
 }
 
-// removeStrays removes parts of indexes that no source has, and what
-// generations that came to nothing would have added.
+// removeStrays removes indexes that no source has, and what generations that came to
+// nothing would have added.
 func (s *Store) removeStrays(w *writer) error {
-	used := map[string]bool{}
-	for number, src := range s.sources {
-		for shard, generation := range src.shards {
-			used[string(indexKey(nil, number, generation, shard))] = true
-		}
+	files, err := s.indexes()
+	if err == nil {
+		err = s.removeIndexes(files)
+	}
+	if err != nil {
+		return err
 	}
 	snap, err := s.opts.DB.Snapshot()
 	if err != nil {
 		return err
 	}
 	defer snap.Release()
-	for kvEntry, err := range snap.Range([]byte{areaIndex}, nil) {
-		if err != nil {
-			return err
-		}
-		if !used[string(kvEntry.Key)] {
-			if err := w.delete(bytes.Clone(kvEntry.Key)); err != nil {
-				return err
-			}
-		}
-	}
 	for kvEntry, err := range snap.Range([]byte{areaAdded}, nil) {
 		if err != nil {
 			return err

@@ -68,9 +68,9 @@ func (v *view) indicator(hash uint64, patternKey []byte, r *record, room *rooms)
 	if !src.lines {
 		return ind, nil
 	}
-	if number := shardOf(hash, len(src.shards)); !room.keeps || room.kept != number+1 {
+	if number := src.index.number(hash); !room.keeps || room.kept != number+1 {
 		room.kept = 0
-		if room.shard, err = readShard(v.snap, src, number, room.shard[:0]); err != nil {
+		if room.shard, err = src.index.shard(room.shard[:0], hash); err != nil {
 			return nil, err
 		}
 		room.kept = number + 1

@@ -258,7 +258,7 @@ func (a *App) openStore(_ context.Context, cfg *config.Config, h *house) error {
 	}
 	h.matcher = match.NewMatcher()
 	h.store, err = store.Open(store.Options{
-		DB: db, Matcher: h.matcher, FS: a.o.FS, Scratch: string(cfg.State.Dir), MinFree: lastRoom(cfg),
+		DB: db, Matcher: h.matcher, FS: a.o.FS, Dir: filepath.Join(string(cfg.State.Dir), "indicators"), MinFree: lastRoom(cfg),
 		Floor: lastGeneration(h.journal), Logger: a.log.Logger, Metrics: h.metrics,
 	})
 	if err == nil {
