@@ -93,9 +93,6 @@ func (s *Store) all(yield func(Addition) bool) error {
 			if err != nil {
 				return err
 			}
-			if isMark(kvEntry.Key) {
-				continue
-			}
 			e, err := decodeEntry(kvEntry.Value, records)
 			if err != nil {
 				return err

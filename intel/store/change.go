@@ -188,9 +188,6 @@ func (r *refresh) scan(area byte, number uint32, gone []item) (left []item, err 
 
 // end ends the record of an item if it is one of this entry of the database before.
 func (r *refresh) end(was kv.Entry, number uint32, it item) (found bool, err error) {
-	if isMark(was.Key) {
-		return false, nil
-	}
 	key := bytes.Clone(was.Key)
 	var e entry
 	if r.written.has(it.hash) {
@@ -204,6 +201,9 @@ func (r *refresh) end(was kv.Entry, number uint32, it item) (found bool, err err
 	for i := range e.records {
 		if rec := &e.records[i]; rec.source == number && rec.last == 0 && rec.content() == it.content {
 			rec.last = r.generation
+			if r.ended++; len(r.untidy) < maxUntidy {
+				r.untidy = append(r.untidy, key)
+			}
 			return true, r.write(key, e)
 		}
 	}

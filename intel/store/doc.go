@@ -25,7 +25,8 @@
 //
 //	t                      the active generation and those that came to nothing
 //	s source               a source: its name, version, and where its index is
-//	i hash pattern         what all sources say about one pattern; and marks (package match)
+//	i hash pattern         what all sources say about one pattern
+//	m hash                 a mark (package match)
 //	r hash pattern         the same for regular expressions
 //	a gen number           what a generation added, for Added
 //
@@ -37,7 +38,7 @@
 // For each source there is an index in a file of its own: sorted hashes of what it
 // lists, and on which lines. The order of lines in a file changes with every edit, so
 // lines stand there, where they are cheap to write anew and found with one read, and
-// not beside the pattern. An index that is missing or damaged is made again from the
+// not beside the pattern. The filter is built of the indexes, and of the marks. An index that is missing or damaged is made again from the
 // database.
 //
 // What all of it can be built from lies elsewhere: list files, and what was fetched of

@@ -16,6 +16,8 @@ import (
 	"strings"
 
 	"github.com/cespare/xxhash/v2"
+
+	"github.com/weirmail/weir/intel/match"
 )
 
 // item is an entry of a source in its index: enough to see whether it is new,
@@ -103,14 +105,39 @@ func (x *index) number(hash uint64) int { return shardOf(hash, len(x.starts)-1) 
 // shard appends the items of the shard that a hash belongs to.
 func (x *index) shard(dst []byte, hash uint64) ([]byte, error) {
 	shard := x.number(hash)
-	from, to := int64(x.starts[shard])*itemBytes, int64(x.starts[shard+1])*itemBytes
-	start := len(dst)
-	dst = slices.Grow(dst, int(to-from))[:start+int(to-from)]
-	_, err := x.items.ReadAt(dst[start:], from)
-	if err == io.EOF && to == from {
-		err = nil
+	return x.read(dst, x.starts[shard], x.starts[shard+1])
+}
+
+// read appends the items from one number up to, and without, another.
+func (x *index) read(dst []byte, from, to uint32) ([]byte, error) {
+	if from == to {
+		return dst, nil
+	}
+	start, n := len(dst), int(to-from)*itemBytes
+	dst = slices.Grow(dst, n)[:start+n]
+	got, err := x.items.ReadAt(dst[start:], int64(from)*itemBytes)
+	if got == n {
+		err = nil // io.EOF may come with the last bytes
 	}
 	return dst, err
+}
+
+// hashes appends those hashes of the index that belong to a shard of the filter. It
+// gives back the room that it was given.
+func (x *index) hashes(dst []uint64, shard int, room []byte) ([]uint64, []byte, error) {
+	first := uint64(shard) << 56
+	last := first | (1<<56 - 1)
+	from, to := x.starts[shardOf(first, len(x.starts)-1)], x.starts[shardOf(last, len(x.starts)-1)+1]
+	room, err := x.read(room[:0], from, to)
+	if err != nil {
+		return nil, nil, err
+	}
+	for i := range len(room) / itemBytes {
+		if hash := itemAt(room, i).hash; match.ShardOf(hash) == shard {
+			dst = append(dst, hash)
+		}
+	}
+	return dst, room, nil
 }
 
 // bytes is the length of the items.

@@ -17,6 +17,7 @@ const (
 	areaSource = 's'
 	areaEntry  = 'i'
 	areaRegexp = 'r'
+	areaMark   = 'm'
 	areaAdded  = 'a'
 )
 
@@ -31,9 +32,9 @@ const (
 	// out: a URL can be longer than a key of the database.
 	longKey = 512
 
-	// In place of a pattern's form, which is below 0x40:
-	formMark   = 0x40 // a mark; nothing follows
-	formDigest = 0x41 // the SHA-256 of a long key follows, the key itself is in the value
+	// formDigest stands in place of a pattern's form, which is below 0x40: the SHA-256
+	// of a long key follows, the key itself is in the value.
+	formDigest = 0x41
 )
 
 // hashOf is what a pattern is filed under: for those that a filter knows its
@@ -69,13 +70,7 @@ func entryPrefix(dst []byte, area byte, hash uint64) []byte {
 }
 
 // markKey is the key that makes a filter hold a mark.
-func markKey(dst []byte, hash uint64) []byte {
-	return append(entryPrefix(dst, areaEntry, hash), formMark)
-}
-
-func isMark(entryKey []byte) bool {
-	return len(entryKey) == 1+hashBytes+1 && entryKey[1+hashBytes] == formMark
-}
+func markKey(dst []byte, hash uint64) []byte { return entryPrefix(dst, areaMark, hash) }
 
 // hashIn gives the hash in the key of a pattern or a mark.
 func hashIn(entryKey []byte) uint64 { return binary.BigEndian.Uint64(entryKey[1:]) }

@@ -394,9 +394,6 @@ func checkNothingIsLeft(t *testing.T, s *Store, db *kv.DB) {
 		}
 		switch e.Key[0] {
 		case areaEntry, areaRegexp:
-			if isMark(e.Key) {
-				continue
-			}
 			value, err := decodeEntry(e.Value, nil)
 			if err != nil || len(value.records) == 0 {
 				t.Errorf("an empty or damaged entry: %v", err)
@@ -411,7 +408,7 @@ func checkNothingIsLeft(t *testing.T, s *Store, db *kv.DB) {
 			if generation := generationIn(e.Key); generation > s.state.active {
 				t.Errorf("what generation %d would have added", generation)
 			}
-		case areaSource, areaState:
+		case areaSource, areaState, areaMark:
 		default:
 			t.Errorf("a key of no area: %q", e.Key)
 		}

@@ -88,6 +88,7 @@ func (s *Store) Refresh(ctx context.Context, sources ...Source) ([]Refreshed, er
 	}
 	s.refreshing.Lock()
 	defer s.refreshing.Unlock()
+	defer s.endLarge()
 	began := time.Now()
 	results, changed, err := s.refresh(ctx, sources)
 	s.metrics.seconds.Observe(time.Since(began).Seconds())
@@ -116,7 +117,7 @@ func checkNames(sources []Source) error {
 
 func (s *Store) refresh(ctx context.Context, sources []Source) (results []Refreshed, changed bool, err error) {
 	if s.behind {
-		if _, err := s.catchUp(); err != nil {
+		if err := s.catchUp(); err != nil {
 			return nil, false, err
 		}
 	}
@@ -147,29 +148,22 @@ func (s *Store) refresh(ctx context.Context, sources []Source) (results []Refres
 		r.abort()
 		return nil, false, err
 	}
-	untidy, err := s.catchUp()
-	if err != nil {
+	if err := s.catchUp(); err != nil {
 		return nil, false, err
 	}
 	// From here on only what nobody reads any more is removed.
-	if err := r.tidyUp(untidy); err != nil {
+	if err := r.tidyUp(); err != nil {
 		s.opts.Logger.Warn("what a refresh of the lists made superfluous is left in the database", zap.Error(err))
 	}
 	return results, true, nil
 }
 
-// catchUp publishes the active generation. It gives what then is to be tidied, not all
-// of it if that is maxUntidy or more.
-func (s *Store) catchUp() (untidy []change, err error) {
-	err = s.rebuild(func(c change) {
-		if len(untidy) < maxUntidy {
-			untidy = append(untidy, c)
-		}
-	})
-	if err != nil {
-		return nil, err
+// catchUp publishes the active generation.
+func (s *Store) catchUp() error {
+	if err := s.rebuild(); err != nil {
+		return err
 	}
-	return untidy, s.publish()
+	return s.publish()
 }
 
 // refresh is the state of one refresh.
@@ -185,6 +179,9 @@ type refresh struct {
 	marks      map[uint64]bool    // that are known to be in the database
 	files      []string           // of indexes that were written, and of those in whose place they are
 	added      addedLog
+	wasUntidy  bool     // the database was before
+	ended      int      // records
+	untidy     [][]byte // keys of those, not all of them if there are more than maxUntidy
 }
 
 func newRefresh(ctx context.Context, s *Store, old *kv.Snapshot) *refresh {
@@ -194,6 +191,7 @@ func newRefresh(ctx context.Context, s *Store, old *kv.Snapshot) *refresh {
 		numbers: s.state.sources,
 		changed: map[uint32]*source{}, marks: map[uint64]bool{},
 	}
+	r.wasUntidy = s.state.untidy
 	r.added = addedLog{generation: r.generation, now: s.opts.Now(), w: r.w}
 	// The number is given out with the first thing that is written under it.
 	reserved := s.state
@@ -277,6 +275,7 @@ func (r *refresh) activate() error {
 	}
 	next := r.s.state
 	next.active, next.reserved, next.sources = r.generation, r.generation, r.numbers
+	next.untidy = next.untidy || r.ended > 0
 	sources := maps.Clone(r.s.sources)
 	var b kv.Batch
 	b.Set([]byte{areaState}, next.encode())

@@ -342,3 +342,32 @@ func TestStoreOpensOnAFullDisk(t *testing.T) {
 	expect(t, m, "two.example", "block two.example a:1")
 	checkNothingIsLeft(t, s, db.DB)
 }
+
+func TestFilterHoldsAllOfLargeSources(t *testing.T) {
+	s, m := openStore(t, memoryDB(t))
+	const n = 60_000 // more shards of the index than of the filter
+	load(t, s, Source{Name: "a", Entries: generated(n, 100)}, Source{Name: "b", Entries: generated(100, 0)})
+	for range 2 {
+		for i := range n {
+			p, err := generatedPattern(i)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !s.filter.Contains(match.Hash(p)) {
+				t.Fatalf("%s is not in the filter", p)
+			}
+			for _, mark := range match.AppendMarks(nil, p) {
+				if !s.filter.Contains(mark) {
+					t.Fatalf("a mark of %s is not in the filter", p)
+				}
+			}
+		}
+		if got := s.filter.Bytes(); got > 2*n {
+			t.Errorf("the filter takes %d bytes", got)
+		}
+		s.Close()
+		s, m = openStoreIn(t, s.opts.DB, s.opts.Dir)
+	}
+	expect(t, m, "host16.bad16.example", "block host16.bad16.example b:17")
+	expect(t, m, "host800.bad800.example", "block host800.bad800.example a:801")
+}

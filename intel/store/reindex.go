@@ -49,9 +49,6 @@ func (s *Store) sortListed(to map[uint32]*sorter) error {
 			if err != nil {
 				return err
 			}
-			if isMark(kvEntry.Key) {
-				continue
-			}
 			e, err := decodeEntry(kvEntry.Value, nil)
 			if err != nil {
 				return err

@@ -26,9 +26,9 @@ func (a item) compareLines(b item) int {
 }
 
 const (
-	// sortRoom is how many bytes of statements a sorter holds in memory: some
-	// hundred thousand of them.
-	sortRoom = 16 << 20
+	// sortRoom is how many bytes of statements a sorter holds in memory: some eighty
+	// thousand of them.
+	sortRoom = 8 << 20
 
 	// runBuffer is the buffer for reading a run. A statement has to fit in, whose
 	// longest part is a line of a list.
@@ -43,6 +43,7 @@ const (
 // than it may hold goes to a file, in runs that are sorted each for itself and
 // merged when they are read, so that memory does not grow with the source.
 type sorter struct {
+	large func()     // told when the first run is written
 	guard disk.Guard // of the folder that the file is in
 	room  int        // bytes; 0: no bound, everything stays in memory
 
@@ -69,7 +70,7 @@ func (s *Store) newSorter() *sorter {
 	if s.opts.Dir == "" {
 		return &sorter{}
 	}
-	return &sorter{guard: s.guard(), room: cmp.Or(s.room, sortRoom)}
+	return &sorter{large: s.large, guard: s.guard(), room: cmp.Or(s.room, sortRoom)}
 }
 
 // add takes a statement, whose bytes it copies. The error is the file system's, or
@@ -102,6 +103,7 @@ func (s *sorter) at(i int) statement {
 // spill writes what is in memory to the file.
 func (s *sorter) spill() error {
 	if s.file == nil {
+		s.large()
 		if err := s.open(); err != nil {
 			return err
 		}

@@ -38,7 +38,7 @@ func TestStatementsAreSortedInMemoryAndOnDiskAlike(t *testing.T) {
 		"in memory": {1 << 30, 0}, "in one run and a rest": {80 << 10, 1}, "in many runs": {4 << 10, 20}, "in runs of one": {1, 2000},
 	} {
 		dir := t.TempDir()
-		s := &sorter{guard: disk.Guard{FS: disk.System{}, Path: dir, MinFree: -1}, room: test.room}
+		s := &sorter{large: func() {}, guard: disk.Guard{FS: disk.System{}, Path: dir, MinFree: -1}, room: test.room}
 		for _, st := range all {
 			if err := s.add(st); err != nil {
 				t.Fatal(err)
@@ -89,5 +89,20 @@ func TestSourceOfTheLongestLinesIsSorted(t *testing.T) {
 	text := "/" + strings.Repeat("a", 900) + "/ in=subject\nhttps://evil.example/" + strings.Repeat("b", 8000) + " note=" + strings.Repeat("n", 400)
 	if r := load(t, s, from("a", text))[0]; r.Outcome != Changed || r.Entries != 2 {
 		t.Errorf("got %s %v", r, r.Errors)
+	}
+}
+
+func TestWhoWantsToKnowIsToldOfLargeRefreshes(t *testing.T) {
+	began, ended := 0, 0
+	s, _ := openStore(t, memoryDB(t))
+	s.opts.Large = func() func() { began++; return func() { ended++ } }
+	load(t, s, from("a", "one.example\ntwo.example"))
+	if began != 0 {
+		t.Error("two lines are called large")
+	}
+	s.room = 1
+	load(t, s, from("a", "one.example\nthree.example"), from("b", "one.example\nfour.example"))
+	if began != 1 || ended != 1 {
+		t.Errorf("began %d times, ended %d times", began, ended)
 	}
 }

@@ -13,6 +13,7 @@ type state struct {
 	aborted   []uint64 // generations that came to nothing and left something behind, sorted
 	forgotten uint64   // additions up to this generation are not kept any more
 	sources   uint32   // the highest number of a source
+	untidy    bool     // values may hold what does not count any more
 }
 
 // counts reports whether what begins or ends in this generation has done so.
@@ -59,6 +60,11 @@ func (s *state) encode() []byte {
 	dst = binary.AppendUvarint(dst, s.reserved)
 	dst = binary.AppendUvarint(dst, s.forgotten)
 	dst = binary.AppendUvarint(dst, uint64(s.sources))
+	untidy := byte(0)
+	if s.untidy {
+		untidy = 1
+	}
+	dst = append(dst, untidy)
 	for _, generation := range s.aborted {
 		dst = binary.AppendUvarint(dst, generation)
 	}
@@ -67,7 +73,7 @@ func (s *state) encode() []byte {
 
 func decodeState(value []byte) (state, error) {
 	d := decoder{rest: value}
-	s := state{active: d.uvarint(), reserved: d.uvarint(), forgotten: d.uvarint(), sources: uint32(d.uvarint())}
+	s := state{active: d.uvarint(), reserved: d.uvarint(), forgotten: d.uvarint(), sources: uint32(d.uvarint()), untidy: d.byte() != 0}
 	for d.more() {
 		s.aborted = append(s.aborted, d.uvarint())
 	}

@@ -40,6 +40,9 @@ type Options struct {
 	// behind it, so that a large refresh leaves room for others; 0.5 if 0, and if
 	// negative there is no rest.
 	Rest float64
+	// Large, if there is one, is called when a refresh turns out to be a large one, and
+	// what it gives when that ends: for who then wants to keep the heap small.
+	Large func() (end func())
 	// KeepAdded is how long Added knows what a generation added; 35 days if 0.
 	KeepAdded time.Duration
 	// Floor is the highest generation that anybody remembers, such as the journal.
@@ -100,6 +103,7 @@ type Store struct {
 
 	refreshing sync.Mutex // held by whoever changes what is below or in the database
 	filter     *match.Filter
+	ending     func()             // what Options.Large gave; nil: the refresh is not large
 	keys       [match.Shards]int  // patterns and marks in each shard, about
 	dirty      [match.Shards]bool // shards of which the filter does not hold all that is listed
 	behind     bool               // the Matcher has no snapshot of the active generation yet
@@ -130,6 +134,7 @@ func Open(o Options) (*Store, error) {
 }
 
 func (s *Store) open() error {
+	defer s.endLarge()
 	if s.opts.Dir != "" {
 		if err := disk.MakeFolder(s.opts.FS, s.opts.Dir, 0o700, siteFolder); err != nil {
 			return err
@@ -145,6 +150,20 @@ func (s *Store) open() error {
 		return err
 	}
 	return s.publish()
+}
+
+// large says that so much is being read that it does not stay in memory.
+func (s *Store) large() {
+	if s.ending == nil && s.opts.Large != nil {
+		s.ending = s.opts.Large()
+	}
+}
+
+func (s *Store) endLarge() {
+	if s.ending != nil {
+		s.ending()
+		s.ending = nil
+	}
 }
 
 // Close gives up what the Store holds. The Matcher keeps its snapshot, which can

@@ -8,16 +8,13 @@ import (
 	"github.com/weirmail/weir/intel/match"
 )
 
-// maxUntidy bounds how many values that hold what does not count any more a refresh
-// remembers.
+// maxUntidy bounds how many keys a refresh remembers whose values hold what does not
+// count any more.
 const maxUntidy = 1 << 17
 
-// change is what is to be written for a key; no value: the key is to go.
-type change struct{ key, value []byte }
-
-// rebuild reads the dirty shards and makes the filter hold what is listed in
-// them. It tells what removes what does not count any more.
-func (s *Store) rebuild(untidy func(change)) error {
+// rebuild makes the filter hold what is listed in the dirty shards: the hashes in the
+// indexes, and the marks.
+func (s *Store) rebuild() error {
 	snap, err := s.opts.DB.Snapshot()
 	if err != nil {
 		return err
@@ -26,124 +23,106 @@ func (s *Store) rebuild(untidy func(change)) error {
 	b := match.NewFilterBuilder(s.filter)
 	keys := s.keys
 	var hashes []uint64
-	see := func(key []byte, listed bool, tidied *entry) {
-		if listed {
-			hashes = append(hashes, hashIn(key))
-		}
-		if tidied == nil {
-			return
-		}
-		c := change{key: bytes.Clone(key)}
-		if len(tidied.records) > 0 {
-			c.value = tidied.encode()
-		}
-		untidy(c)
-	}
+	var room []byte
 	for shard, dirty := range s.dirty {
 		if !dirty {
 			continue
 		}
 		hashes = hashes[:0]
-		if err := s.survey(snap, []byte{areaEntry, byte(shard)}, see); err != nil {
-			return err
+		for _, src := range s.sources {
+			if hashes, room, err = src.index.hashes(hashes, shard, room); err != nil {
+				return err
+			}
 		}
 		keys[shard] = len(hashes)
+		for mark, err := range snap.Range([]byte{areaMark, byte(shard)}, nil) {
+			if err != nil {
+				return err
+			}
+			hashes = append(hashes, hashIn(mark.Key))
+		}
 		if err := b.Set(shard, hashes); err != nil {
 			return err
 		}
-	}
-	if err := s.survey(snap, []byte{areaRegexp}, see); err != nil {
-		return err
 	}
 	s.filter, s.keys, s.dirty = b.Filter(), keys, [match.Shards]bool{}
 	return nil
 }
 
-// survey shows patterns and marks: whether any source lists them, and, where they
-// hold more than what counts, what counts of them.
-func (s *Store) survey(snap *kv.Snapshot, prefix []byte, see func(key []byte, listed bool, tidied *entry)) error {
-	var room []record
-	for kvEntry, err := range snap.Range(prefix, nil) {
-		if err != nil {
+// tidyUp removes what the generation before needed and this one does not.
+func (r *refresh) tidyUp() error {
+	s := r.s
+	if s.state.untidy {
+		tidy := func() error { return s.tidy(r.w, r.untidy) }
+		if r.wasUntidy || r.ended > len(r.untidy) {
+			tidy = func() error { return s.sweep(r.w) }
+		}
+		if err := tidy(); err != nil {
 			return err
 		}
-		if isMark(kvEntry.Key) {
-			see(kvEntry.Key, true, nil)
-			continue
-		}
-		e, err := decodeEntry(kvEntry.Value, room)
-		if err != nil {
+		tidied := s.state
+		tidied.untidy = false
+		if err := s.setState(r.w, tidied); err != nil {
 			return err
 		}
-		room = e.records
-		listed := false
-		for i := range e.records {
-			listed = listed || s.state.listed(&e.records[i])
-		}
-		var tidied *entry
-		if s.state.tidy(&e) {
-			tidied = &e
-		}
-		see(kvEntry.Key, listed, tidied)
 	}
-	return nil
+	return s.forget(r.w)
 }
 
-// tidy writes what rebuild told, since when nothing else was written to these keys.
-func (s *Store) tidy(w *writer, untidy []change) error {
-	for _, c := range untidy {
-		if err := w.change(c.key, c.value); err != nil {
+// tidy removes what does not count any more from the values of these keys.
+func (s *Store) tidy(w *writer, keys [][]byte) error {
+	for _, key := range keys {
+		value, err := w.get(key)
+		if err != nil {
+			return err
+		}
+		if value == nil {
+			continue
+		}
+		if err := s.tidyValue(w, kv.Entry{Key: key, Value: value}, nil); err != nil {
 			return err
 		}
 	}
 	return w.flush()
 }
 
-// tidyUp removes what the generation before needed and this one does not.
-func (r *refresh) tidyUp(untidy []change) error {
-	if err := r.s.tidy(r.w, untidy); err != nil {
+// sweep removes what does not count any more from all values.
+func (s *Store) sweep(w *writer) error {
+	snap, err := s.opts.DB.Snapshot()
+	if err != nil {
 		return err
 	}
-	return r.s.forget(r.w)
-}
-
-// clean removes everything that does not count, wherever it is, and with it the
-// need to remember which generations came to nothing. The filter is rebuilt as
-// a whole.
-func (s *Store) clean(ctx context.Context) error {
-	w := s.newWriter(ctx, s.opts.Rest)
-	defer w.release()
-	for shard := range s.dirty {
-		s.dirty[shard] = true
-	}
-	// The filter is needed even where nothing can be written.
-	var written error
-	tidy := func(c change) {
-		if written == nil {
-			written = w.change(c.key, c.value)
+	defer snap.Release()
+	var room []record
+	for _, area := range []byte{areaEntry, areaRegexp} {
+		for kvEntry, err := range snap.Range([]byte{area}, nil) {
+			if err == nil {
+				err = s.tidyValue(w, kvEntry, room)
+			}
+			if err != nil {
+				return err
+			}
 		}
 	}
-	if err := s.rebuild(tidy); err != nil {
+	return w.flush()
+}
+
+// tidyValue removes what does not count any more from a value.
+func (s *Store) tidyValue(w *writer, kvEntry kv.Entry, room []record) error {
+	e, err := decodeEntry(kvEntry.Value, room)
+	if err != nil || !s.state.tidy(&e) {
 		return err
 	}
-	if written == nil {
-		written = w.flush()
+	key := bytes.Clone(kvEntry.Key)
+	if len(e.records) == 0 {
+		return w.delete(key)
 	}
-	if written != nil {
-		return written
-	}
-	if err := s.removeStrays(w); err != nil {
-		return err
-	}
-	if err := s.forget(w); err != nil {
-		return err
-	}
-	if len(s.state.aborted) == 0 {
-		return nil
-	}
-	cleaned := s.state
-	cleaned.aborted = nil
-	if err := w.set([]byte{areaState}, cleaned.encode()); err != nil {
+	return w.set(key, e.encode())
+}
+
+// setState changes the state in the database, then here.
+func (s *Store) setState(w *writer, next state) error {
+	if err := w.set([]byte{areaState}, next.encode()); err != nil {
 		return err
 	}
 	if err := w.flush(); err != nil {
@@ -151,13 +130,20 @@ func (s *Store) clean(ctx context.Context) error {
 	}
 	s.reading.Lock()
 	defer s.reading.Unlock()
-	s.state = cleaned
+	s.state = next
 	return nil
 }
 
-// removeStrays removes indexes that no source has, and what generations that came to
-// nothing would have added.
-func (s *Store) removeStrays(w *writer) error {
+// clean removes everything that does not count, wherever it is, and with it the
+// need to remember which generations came to nothing. The filter is rebuilt as
+// a whole.
+func (s *Store) clean(ctx context.Context) error {
+	for shard := range s.dirty {
+		s.dirty[shard] = true
+	}
+	if err := s.rebuild(); err != nil {
+		return err
+	}
 	files, err := s.indexes()
 	if err == nil {
 		err = s.removeIndexes(files)
@@ -165,6 +151,26 @@ func (s *Store) removeStrays(w *writer) error {
 	if err != nil {
 		return err
 	}
+	w := s.newWriter(ctx, s.opts.Rest)
+	defer w.release()
+	if len(s.state.aborted) > 0 || s.state.untidy {
+		if err := s.sweep(w); err != nil {
+			return err
+		}
+		if err := s.removeStrays(w); err != nil {
+			return err
+		}
+		cleaned := s.state
+		cleaned.aborted, cleaned.untidy = nil, false
+		if err := s.setState(w, cleaned); err != nil {
+			return err
+		}
+	}
+	return s.forget(w)
+}
+
+// removeStrays removes what generations that came to nothing would have added.
+func (s *Store) removeStrays(w *writer) error {
 	snap, err := s.opts.DB.Snapshot()
 	if err != nil {
 		return err

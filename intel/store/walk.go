@@ -48,7 +48,7 @@ func (s *Store) Walk(ctx context.Context, place []byte, visit func(all []Additio
 			if err != nil {
 				return err
 			}
-			if isMark(kvEntry.Key) || bytes.Equal(kvEntry.Key, place) {
+			if bytes.Equal(kvEntry.Key, place) {
 				continue
 			}
 			e, err := decodeEntry(kvEntry.Value, records)

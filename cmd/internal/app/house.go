@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -258,7 +259,7 @@ func (a *App) openStore(_ context.Context, cfg *config.Config, h *house) error {
 	}
 	h.matcher = match.NewMatcher()
 	h.store, err = store.Open(store.Options{
-		DB: db, Matcher: h.matcher, FS: a.o.FS, Dir: filepath.Join(string(cfg.State.Dir), "indicators"), MinFree: lastRoom(cfg),
+		DB: db, Matcher: h.matcher, FS: a.o.FS, Dir: filepath.Join(string(cfg.State.Dir), "indicators"), MinFree: lastRoom(cfg), Large: thrift,
 		Floor: lastGeneration(h.journal), Logger: a.log.Logger, Metrics: h.metrics,
 	})
 	if err == nil {
@@ -282,6 +283,17 @@ func (a *App) openHits(_ context.Context, cfg *config.Config, h *house) error {
 	h.hits = counter
 	h.onClose(a.log.Logger, "hits", counter.Close)
 	return nil
+}
+
+// thrift has the heap grow less between collections while very many indicators are
+// read. Most of it are tables of the database by then, which cost the collector little.
+func thrift() (end func()) {
+	const percent = 40
+	was := debug.SetGCPercent(percent)
+	if was < percent {
+		debug.SetGCPercent(was) // as it was asked for, or switched off
+	}
+	return func() { debug.SetGCPercent(was) }
 }
 
 // build makes what judges and holds over what was opened.
