@@ -19,6 +19,12 @@ func TestMain(m *testing.M) {
 		_ = serveAccept(spec)
 		os.Exit(1)
 	}
+	if spec := os.Getenv(lookupEnv); spec != "" {
+		if err := serveLookups(spec, os.Stdout); err != nil {
+			panic(err)
+		}
+		os.Exit(0)
+	}
 	os.Exit(m.Run())
 }
 
@@ -26,7 +32,7 @@ func TestASmokeRunMeasuresEverything(t *testing.T) {
 	lab.Require(t, lab.NeedPostfix, lab.NeedDovecot, lab.NeedRspamd)
 	file := filepath.Join(t.TempDir(), "report.json")
 	var out strings.Builder
-	r, err := run(t.Context(), []string{"--quick", "--only", "milter,postfix,attachment,journal,pull,reaction", "--json", file}, &out)
+	r, err := run(t.Context(), []string{"--quick", "--only", "milter,postfix,attachment,journal,pull,reaction,scale", "--json", file}, &out)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,8 +47,8 @@ func TestASmokeRunMeasuresEverything(t *testing.T) {
 	if err := json.Unmarshal(data, &read); err != nil {
 		t.Fatal(err)
 	}
-	if len(read.Tables) != 6 || len(read.Targets) != 10 {
-		t.Errorf("%d tables and %d targets, want 6 and 10", len(read.Tables), len(read.Targets))
+	if len(read.Tables) != 7 || len(read.Targets) != 18 {
+		t.Errorf("%d tables and %d targets, want 7 and 18", len(read.Tables), len(read.Targets))
 	}
 	for _, table := range read.Tables {
 		for _, row := range table.Rows {

@@ -1,7 +1,7 @@
 // Command bench measures what Weir costs, beside what it is measured against, in
 // one run on one machine:
 //
-//	go run ./cmd/internal/bench [--quick] [--only NAME] [--entries N] [--json FILE]
+//	go run ./cmd/internal/bench [--quick] [--only NAME] [--entries N] [--indicators N] [--json FILE]
 //
 // Its parts, by the names that --only takes, several with commas between:
 //
@@ -15,6 +15,8 @@
 //     by a bare IMAP client, by doveadm;
 //   - reaction: the time from saving a list file until the last of 100 mailboxes is
 //     clean;
+//   - scale: --indicators indicators in lists and a feed: loading and refreshing them while
+//     mail is judged, memory, lookups, and the same lists in rspamd's maps;
 //   - go: the Go benchmarks of the packages that a message passes.
 //
 // Contestants take turns in several rounds; figures are medians over the rounds,
@@ -52,6 +54,13 @@ func main() {
 		fmt.Fprintln(os.Stderr, serveAccept(spec))
 		os.Exit(1)
 	}
+	if spec := os.Getenv(lookupEnv); spec != "" {
+		if err := serveLookups(spec, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	r, err := run(ctx, os.Args[1:], os.Stdout)
@@ -70,6 +79,7 @@ func main() {
 type bench struct {
 	quick          bool
 	entries        int      // of the journal
+	indicators     int      // of the scale part
 	messages, runs int      // of the reaction part
 	program        string   // of the daemon
 	lab            *lab.Lab // of the part that is measured
@@ -80,7 +90,7 @@ type bench struct {
 
 // parts are what can be measured, in the order in which it is.
 func parts() []part {
-	return []part{{"milter", (*bench).milter}, {"postfix", (*bench).postfix}, {"attachment", (*bench).attachment}, {"journal", (*bench).journal}, {"pull", (*bench).pull}, {"reaction", (*bench).reaction}, {"go", (*bench).goBenchmarks}}
+	return []part{{"milter", (*bench).milter}, {"postfix", (*bench).postfix}, {"attachment", (*bench).attachment}, {"journal", (*bench).journal}, {"pull", (*bench).pull}, {"reaction", (*bench).reaction}, {"scale", (*bench).scale}, {"go", (*bench).goBenchmarks}}
 }
 
 type part struct {
@@ -93,8 +103,9 @@ type part struct {
 func run(ctx context.Context, args []string, out io.Writer) (*report, error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	quick := flags.Bool("quick", false, "a smoke run of a few seconds: everything runs, no figure means anything, no target is judged")
-	only := flags.String("only", "", "the parts to run, with commas between: milter, postfix, attachment, journal, pull, reaction, go")
+	only := flags.String("only", "", "the parts to run, with commas between: milter, postfix, attachment, journal, pull, reaction, scale, go")
 	entries := flags.Int("entries", 10_000_000, "entries of the journal part: ten million take some ten minutes and 25 GB under the folder for temporary files")
+	indicators := flags.Int("indicators", fullIndicators, "indicators of the scale part: ten million take some ten minutes, 6 GB of memory, most of it rspamd's, and 10 GB under the folder for temporary files")
 	messages := flags.Int("messages", fullMessages, "messages in each mailbox of the reaction part: half a million files with 5000")
 	runs := flags.Int("runs", fullRuns, "runs of the reaction part")
 	file := flags.String("json", "", "the file that the report is written to as JSON")
@@ -109,13 +120,16 @@ func run(ctx context.Context, args []string, out io.Writer) (*report, error) {
 	if *entries < 1 {
 		return nil, errors.New("--entries has to be at least 1")
 	}
+	if *indicators < 10*beforeEach {
+		return nil, fmt.Errorf("--indicators has to be at least %d", 10*beforeEach)
+	}
 	if *messages < 10 || *runs < 1 {
 		return nil, errors.New("--messages has to be at least 10, one for each folder, and --runs at least 1")
 	}
 	if missing := lab.Missing(lab.NeedPostfix, lab.NeedDovecot, lab.NeedRspamd); len(missing) > 0 {
 		return nil, fmt.Errorf("needs %s: run go run ./cmd/internal/lab/install -rspamd", strings.Join(missing, ", "))
 	}
-	b := &bench{quick: *quick, entries: *entries, messages: *messages, runs: *runs, known: knownBad{10_000}, out: out, report: &report{Began: time.Now(), Quick: *quick}}
+	b := &bench{quick: *quick, entries: *entries, indicators: *indicators, messages: *messages, runs: *runs, known: knownBad{10_000}, out: out, report: &report{Began: time.Now(), Quick: *quick}}
 	dir, err := os.MkdirTemp("", "weirbench")
 	if err != nil {
 		return nil, err

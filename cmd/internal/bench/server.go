@@ -28,7 +28,8 @@ type server struct {
 	socket string
 	group  proc.Group
 
-	heap func() (string, error) // what the daemon tells of its heap; nil for others
+	process *lab.Program           // the daemon; nil for others
+	heap    func() (string, error) // what the daemon tells of its heap; nil for others
 }
 
 // acceptEnv makes this program an accept-everything milter: "replies PATH" or
@@ -132,6 +133,7 @@ func runWeir(ctx context.Context, l *lab.Lab, program, name, dir string) (*serve
 	if err != nil {
 		return nil, err
 	}
+	s.process = p
 	if s.group, err = proc.GroupOf(p.PID()); err != nil {
 		return nil, err
 	}

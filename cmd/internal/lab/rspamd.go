@@ -15,6 +15,7 @@ type RspamdOptions struct {
 	Senders []string // envelope senders
 	Domains []string // of envelope senders, without those below
 	URLs    []string // hosts in URLs; in plain text rspamd finds those below a known public suffix only
+	IPs     []string // of clients, or ranges of them
 	SHA256  []string // of attachments, in hex; rspamd counts the line end before a boundary in, so encode them
 
 	// Rules adds the rules that rspamd comes with and that need neither network
@@ -85,7 +86,7 @@ func (r *Rspamd) setUp(o RspamdOptions) error {
 	if err != nil {
 		return err
 	}
-	for name, entries := range map[string][]string{"senders": o.Senders, "domains": o.Domains, "urls": o.URLs, "hashes": o.SHA256} {
+	for name, entries := range map[string][]string{"senders": o.Senders, "domains": o.Domains, "urls": o.URLs, "ips": o.IPs, "hashes": o.SHA256} {
 		if err := write(filepath.Join(r.dir, name+".map"), strings.Join(entries, "\n")+"\n"); err != nil {
 			return err
 		}
@@ -130,6 +131,7 @@ multimap {
   LIST_SENDER { type = "from"; map = "@DIR@/senders.map"; score = 15.0; }
   LIST_DOMAIN { type = "from"; filter = "email:domain"; map = "@DIR@/domains.map"; score = 15.0; }
   LIST_URL { type = "url"; map = "@DIR@/urls.map"; score = 15.0; }
+  LIST_IP { type = "ip"; map = "@DIR@/ips.map"; score = 15.0; }
   LIST_HASH { type = "selector"; selector = "attachments('hex', 'sha256')"; map = "@DIR@/hashes.map"; score = 15.0; }
 }
 `
