@@ -29,7 +29,10 @@ type item struct {
 }
 
 func (a item) compare(b item) int {
-	return cmp.Or(cmp.Compare(a.hash, b.hash), cmp.Compare(a.content, b.content))
+	if a.hash != b.hash { // nearly always
+		return cmp.Compare(a.hash, b.hash)
+	}
+	return cmp.Compare(a.content, b.content)
 }
 
 const (
@@ -37,7 +40,7 @@ const (
 
 	// shardItems is what shards of an index hold on average at most: a lookup of
 	// a line reads one whole.
-	shardItems = 128
+	shardItems = 32
 
 	// maxShardItems bounds what a lookup may have to read.
 	maxShardItems = 12_000

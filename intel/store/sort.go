@@ -22,7 +22,10 @@ type statement struct {
 }
 
 func (a item) compareLines(b item) int {
-	return cmp.Or(a.compare(b), cmp.Compare(a.line, b.line))
+	if c := a.compare(b); c != 0 {
+		return c
+	}
+	return cmp.Compare(a.line, b.line)
 }
 
 const (
