@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"math/bits"
 
-	"go.uber.org/zap"
-
 	"github.com/weirmail/weir/intel"
 	"github.com/weirmail/weir/intel/kv"
 	"github.com/weirmail/weir/intel/match"
@@ -106,64 +104,68 @@ func (r *refresh) addMark(mark uint64) error {
 	return r.w.set(key, []byte{})
 }
 
-// remove ends what a source says: the records of these items, which are sorted.
-func (r *refresh) remove(src *source, gone []item) error {
+// found is an entry of the database before, and the item whose record in it is to end.
+type found struct {
+	kv.Entry
+	item
+}
+
+// find gives the entries with the records of these items, which are sorted, of a
+// source, and the items that are not there. It only reads, what was before the
+// refresh.
+func (r *refresh) find(number uint32, gone []item) (all []found, left []item, err error) {
 	for len(gone) > 0 {
 		shard := match.ShardOf(gone[0].hash)
 		n := 1
 		for n < len(gone) && match.ShardOf(gone[n].hash) == shard {
 			n++
 		}
-		r.touched[shard] = true
 		look := r.lookUp
 		if n*scanRatio > r.s.keys[shard] {
 			look = r.scan
 		}
-		left, err := look(areaEntry, src.number, gone[:n])
+		of, missed, err := look(areaEntry, number, gone[:n])
 		if err != nil {
-			return err
+			return nil, nil, err
 		}
-		if left, err = r.lookUp(areaRegexp, src.number, left); err != nil {
-			return err
+		regexps, missed, err := r.lookUp(areaRegexp, number, missed)
+		if err != nil {
+			return nil, nil, err
 		}
-		if len(left) > 0 {
-			r.s.opts.Logger.Error("entries that a list had are not in the database, where they should be", zap.Int("entries", len(left)), zap.String("source", src.name))
-		}
-		gone = gone[n:]
+		all, left, gone = append(append(all, of...), regexps...), append(left, missed...), gone[n:]
 	}
-	return nil
+	return all, left, nil
 }
 
-// lookUp ends the records of items whose patterns are in this area, one by one,
-// and gives those that are not.
-func (r *refresh) lookUp(area byte, number uint32, gone []item) (left []item, err error) {
+// lookUp finds items in an area one by one.
+func (r *refresh) lookUp(area byte, number uint32, gone []item) (all []found, left []item, err error) {
 	for _, it := range gone {
-		found := false
+		was := len(all)
 		for kvEntry, err := range r.old.Range(entryPrefix(nil, area, it.hash), nil) {
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
-			if found, err = r.end(kvEntry, number, it); err != nil {
-				return nil, err
+			if all, err = r.appendFound(all, kvEntry, number, it); err != nil {
+				return nil, nil, err
 			}
-			if found {
+			if len(all) > was {
 				break
 			}
 		}
-		if !found {
+		if len(all) == was {
 			left = append(left, it)
 		}
 	}
-	return left, nil
+	return all, left, nil
 }
 
 // scan is lookUp for many items of one shard: it goes through the whole shard.
-func (r *refresh) scan(area byte, number uint32, gone []item) (left []item, err error) {
+func (r *refresh) scan(area byte, number uint32, gone []item) (all []found, left []item, err error) {
 	ended := make([]bool, len(gone))
 	next := 0
 	for kvEntry, err := range r.old.Range([]byte{area, byte(match.ShardOf(gone[0].hash))}, nil) {
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		hash := hashIn(kvEntry.Key)
 		for next < len(gone) && gone[next].hash < hash {
@@ -173,9 +175,11 @@ func (r *refresh) scan(area byte, number uint32, gone []item) (left []item, err 
 			if ended[i] {
 				continue
 			}
-			if ended[i], err = r.end(kvEntry, number, gone[i]); err != nil {
-				return nil, err
+			was := len(all)
+			if all, err = r.appendFound(all, kvEntry, number, gone[i]); err != nil {
+				return nil, nil, err
 			}
+			ended[i] = len(all) > was
 		}
 	}
 	for i, it := range gone {
@@ -183,31 +187,51 @@ func (r *refresh) scan(area byte, number uint32, gone []item) (left []item, err 
 			left = append(left, it)
 		}
 	}
-	return left, nil
+	return all, left, nil
 }
 
-// end ends the record of an item if it is one of this entry of the database before.
-func (r *refresh) end(was kv.Entry, number uint32, it item) (found bool, err error) {
-	key := bytes.Clone(was.Key)
+// appendFound appends an entry if it has the record of an item.
+func (r *refresh) appendFound(all []found, in kv.Entry, number uint32, it item) ([]found, error) {
+	e, err := decodeEntry(in.Value, nil)
+	if err != nil {
+		return nil, err
+	}
+	if r.s.state.tidy(&e); e.open(number, it) == nil {
+		return all, nil
+	}
+	return append(all, found{kv.Entry{Key: bytes.Clone(in.Key), Value: bytes.Clone(in.Value)}, it}), nil
+}
+
+// open gives the record of an item that has no end yet, nil if there is none.
+func (e *entry) open(number uint32, it item) *record {
+	for i := range e.records {
+		if rec := &e.records[i]; rec.source == number && rec.last == 0 && rec.content() == it.content {
+			return rec
+		}
+	}
+	return nil
+}
+
+// end ends the record of an item in an entry that was found.
+func (r *refresh) end(was found, number uint32) (err error) {
 	var e entry
-	if r.written.has(it.hash) {
-		e, err = r.entry(key)
-	} else if e, err = decodeEntry(bytes.Clone(was.Value), nil); err == nil {
+	if r.written.has(was.hash) {
+		e, err = r.entry(was.Key)
+	} else if e, err = decodeEntry(was.Value, nil); err == nil {
 		r.s.state.tidy(&e)
 	}
 	if err != nil {
-		return false, err
+		return err
 	}
-	for i := range e.records {
-		if rec := &e.records[i]; rec.source == number && rec.last == 0 && rec.content() == it.content {
-			rec.last = r.generation
-			if r.ended++; len(r.untidy) < maxUntidy {
-				r.untidy = append(r.untidy, key)
-			}
-			return true, r.write(key, e)
-		}
+	rec := e.open(number, was.item)
+	if rec == nil {
+		return errDamaged
 	}
-	return false, nil
+	rec.last = r.generation
+	if r.ended++; len(r.untidy) < maxUntidy {
+		r.untidy = append(r.untidy, was.Key)
+	}
+	return r.write(was.Key, e)
 }
 
 // hashSet answers whether a hash can be among those that were added: a no is
