@@ -76,12 +76,12 @@ func (d *diff) see(st *statement) error {
 	if err := d.now.add(st.item); err != nil {
 		return err
 	}
-	for d.was.more && d.was.item.compare(st.item) < 0 {
+	for d.was.more && d.was.compare(st.item) < 0 {
 		if err := d.drop(); err != nil {
 			return err
 		}
 	}
-	if d.was.more && d.was.item.compare(st.item) == 0 {
+	if d.was.more && d.was.compare(st.item) == 0 {
 		return d.was.next()
 	}
 	d.added++
