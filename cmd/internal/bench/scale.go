@@ -116,13 +116,10 @@ func (b *bench) scale(ctx context.Context) error {
 		return err
 	}
 	b.print(weir.String())
-	if err := b.compareScale(ctx, c, weir); err != nil {
-		return err
-	}
 	if b.indicators == fullIndicators || b.quick {
 		b.aimScale(looked, weir)
 	}
-	return nil
+	return b.compareScale(ctx, c, weir)
 }
 
 // fullIndicators is how many the targets are set for.
@@ -388,7 +385,7 @@ func (b *bench) compareScale(ctx context.Context, c crowd, weir *grown) error {
 // tells how long it takes until it finds the last entry of each.
 func (b *bench) growRspamd(ctx context.Context, name string, k knownBad) (*server, time.Duration, error) {
 	began := time.Now()
-	r, err := b.lab.Rspamd(lab.RspamdOptions{Senders: k.all(k.sender), Domains: k.all(k.domain), URLs: k.all(k.urlHost), SHA256: k.all(k.digest), IPs: k.all(k.ip)})
+	r, err := b.lab.Rspamd(lab.RspamdOptions{Senders: k.all(k.sender), Domains: k.all(k.domain), URLs: k.all(k.urlHost), SHA256: k.all(k.digest), IPs: k.all(k.ip), Within: 10 * time.Minute})
 	if err != nil {
 		return nil, 0, err
 	}

@@ -40,6 +40,7 @@ type spec struct {
 
 	credential *syscall.Credential // nil: as this process
 	grace      time.Duration       // between SIGTERM and SIGKILL; 0 is stopGrace
+	within     time.Duration       // it has to be ready; 0 is readyWithin
 
 	// groupStop asks the whole group to end instead of its leader, where the
 	// leader is a wrapper that does not hand the signal on.
@@ -98,7 +99,7 @@ func (p *process) ready() error {
 	if p.address == "" {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), readyWithin)
+	ctx, cancel := context.WithTimeout(context.Background(), cmp.Or(p.within, readyWithin))
 	defer cancel()
 	return Poll(ctx, func() (bool, error) {
 		if !p.running() {

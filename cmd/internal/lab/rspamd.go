@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // RspamdOptions says what an Rspamd shall refuse.
@@ -23,6 +24,10 @@ type RspamdOptions struct {
 	Rules bool
 
 	Config string // further rspamd.conf
+
+	// Within is how long it may take to read its maps before it answers; 20 seconds
+	// if 0.
+	Within time.Duration
 }
 
 // Rspamd is a running rspamd that does for a milter client what Weir does with
@@ -48,7 +53,7 @@ func (l *Lab) Rspamd(o RspamdOptions) (*Rspamd, error) {
 		name: "rspamd",
 		args: []string{"/usr/bin/rspamd", "-f", "-u", "_rspamd", "-g", "_rspamd", "-c", filepath.Join(dir, "rspamd.conf")},
 		dir:  dir, output: filepath.Join(dir, "output"), log: r.LogPath(),
-		network: "unix", address: r.Socket(),
+		network: "unix", address: r.Socket(), within: o.Within,
 	}); err != nil {
 		return nil, err
 	}
