@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -37,6 +38,15 @@ type Feed struct {
 
 	// A domain counts for all names below it, too. Take it only for feeds of domains that were registered for harm: else a hoster's customers suffer for one.
 	Below bool `toml:"below" live:""`
+
+	// Names under which policies find what it lists, besides its own: `hit.groups`.
+	Groups []string `toml:"groups" live:"" example:"[\"phishing\"]"`
+
+	// Only values of these kinds are taken: `sha256`, `sha1`, `md5`, `address`, `domain`, `url`, `ip`. Empty: all.
+	Kinds []string `toml:"kinds" live:"" example:"[\"url\", \"domain\"]"`
+
+	// How sure its entries are, of 100, where the feed does not say. 0: unknown.
+	Confidence int `toml:"confidence" live:"" range:"0..100"`
 
 	// Entries that are less sure than this, of 100, are passed over, where the feed says how sure it is.
 	MinConfidence int `toml:"min_confidence" live:"" range:"0..100"`
@@ -115,6 +125,7 @@ func (c *Config) checkFeeds(report reporter) {
 		f.checkPlace(at)
 		f.checkSecret(at)
 		f.checkColumns(at)
+		f.checkGroups(at)
 		if f.Format != "taxii" && f.Every < Duration(time.Minute) {
 			at("every", "is less than a minute", `write "1m" or more; only format = "taxii" is asked more often`)
 		}
@@ -155,6 +166,28 @@ func (f *Feed) checkSecret(at reporter) {
 		at("key_file", "and cert_file belong together", "give both, or none of them")
 	case f.File != "" && f.SecretFile != "":
 		at("secret_file", "is of no use with file", "take it out")
+	}
+}
+
+// feedKinds are the kinds that a feed can be bound to.
+const feedKinds = "sha256 sha1 md5 address domain url ip"
+
+// maxGroups bounds the groups of one feed.
+const maxGroups = 16
+
+func (f *Feed) checkGroups(at reporter) {
+	if len(f.Groups) > maxGroups {
+		at("groups", fmt.Sprintf("has %d names", len(f.Groups)), "give at most %d", maxGroups)
+	}
+	for i, k := range f.Kinds {
+		if !slices.Contains(strings.Fields(feedKinds), k) {
+			at(fmt.Sprintf("kinds[%d]", i), "is no kind of value", "write one of %s", strings.ReplaceAll(feedKinds, " ", ", "))
+		}
+	}
+	for i, g := range f.Groups {
+		if !feedName.MatchString(g) {
+			at(fmt.Sprintf("groups[%d]", i), "is not 1 to 64 letters, digits, - and _", `write groups = ["phishing"]`)
+		}
 	}
 }
 

@@ -34,19 +34,3 @@ func TestMistakesInTheShareSectionNameTheirCure(t *testing.T) {
 		}
 	}
 }
-
-func TestOnlyTAXIIIsAskedEveryFewSeconds(t *testing.T) {
-	for text, want := range map[string]string{
-		"format = \"taxii\"\nevery = \"2s\"":                        "",
-		"format = \"taxii\"\nevery = \"1s\"":                        "less than 2s",
-		"format = \"stix\"\nevery = \"59s\"":                        "is less than a minute",
-		"format = \"stix\"\nevery = \"1m\"":                         "",
-		"format = \"taxii\"\ncert_file = \"/c\"":                    "belong together",
-		"format = \"taxii\"\ncert_file = \"/c\"\nkey_file = \"/k\"": "",
-	} {
-		_, err := Parse("/etc/weir/weir.toml", []byte("[[feed]]\nname = \"x\"\nurl = \"https://peer.example/c/\"\n"+text+"\n"))
-		if (want == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v, want %s", text, err, want)
-		}
-	}
-}

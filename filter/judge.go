@@ -83,7 +83,7 @@ func (j *Judge) Judge(env *message.Envelope, m *message.Message) (*evidence.Evid
 func (r *Rules) gather(env *message.Envelope, m *message.Message, lists *match.Matcher, now time.Time) (*evidence.Evidence, error) {
 	from := r.Site.origin(env, m)
 	e := &evidence.Evidence{
-		Envelope: env, Message: m, Client: from.client, Relay: from.relay,
+		Envelope: env, Message: m, Client: from.client, Relay: from.relay, Groups: r.Site.Groups,
 		Recipients: make([]evidence.Recipient, len(env.To)),
 		Auth:       auth.FromFields(authResults(m, r.Site.AuthServID), r.Site.AuthServID),
 	}

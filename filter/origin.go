@@ -16,6 +16,9 @@ type Site struct {
 	InternalNetworks []netip.Prefix // clients from here are inside
 	TrustedRelays    []netip.Prefix // backup MX, load balancer, fetchmail: the client is read from their Received line
 	AuthServID       string         // whose Authentication-Results are believed; empty: nobody's
+
+	// Groups gives the groups of feeds, by the Source of their indicators.
+	Groups map[string][]string
 }
 
 // maxRelayHops bounds how many trusted relays in a row are looked through.

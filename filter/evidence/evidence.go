@@ -27,8 +27,9 @@ type Evidence struct {
 	Client      message.Client // the client that counts: behind a trusted relay, the one that its Received line names
 	Relay       bool           // the connecting client is a trusted relay
 	Observables []intel.Observable
-	Hits        []intel.Hit   // in force; block, allow and watch
-	Contained   []contain.Hit // in force, whatever their scope
+	Hits        []intel.Hit         // in force; block, allow and watch
+	Groups      map[string][]string // of feeds, by the Source of their indicators; shared, never written to
+	Contained   []contain.Hit       // in force, whatever their scope
 	Auth        auth.Results
 	Sender      *directory.Person // the envelope sender, when the directory knows it
 	Recipients  []Recipient

@@ -16,17 +16,18 @@ import (
 // fields, under the names of their rule tags; doc tags make the reference.
 type (
 	hitFact struct {
-		Kind        string `rule:"kind" doc:"of the matched value: sha256, sha1, md5, address, domain, url, ip; empty for a regular expression"`
-		Value       string `rule:"value" doc:"the matched value or text"`
-		Role        string `rule:"role" doc:"which part it plays: envelope-from, header-from, reply-to, sender, rcpt, helo, client, auth-user, url, attachment; empty for a regular expression"`
-		Place       string `rule:"place" doc:"where in the message it stood"`
-		Disposition string `rule:"disposition" doc:"block, allow or watch"`
-		Action      string `rule:"action" doc:"what the entry asks for: tag, hold, discard, reject, tempfail; none where it leaves it to the policy"`
-		Source      string `rule:"source" doc:"the list or feed that says so, as list:block/local.txt"`
-		Entry       string `rule:"entry" doc:"the entry as the list has it"`
-		ID          string `rule:"id" doc:"the entry's id="`
-		Campaign    string `rule:"campaign" doc:"the entry's campaign="`
-		Confidence  int64  `rule:"confidence" doc:"how sure the list or feed is, 1 to 100; 0 where it does not say"`
+		Kind        string   `rule:"kind" doc:"of the matched value: sha256, sha1, md5, address, domain, url, ip; empty for a regular expression"`
+		Value       string   `rule:"value" doc:"the matched value or text"`
+		Role        string   `rule:"role" doc:"which part it plays: envelope-from, header-from, reply-to, sender, rcpt, helo, client, auth-user, url, attachment; empty for a regular expression"`
+		Place       string   `rule:"place" doc:"where in the message it stood"`
+		Disposition string   `rule:"disposition" doc:"block, allow or watch"`
+		Action      string   `rule:"action" doc:"what the entry asks for: tag, hold, discard, reject, tempfail; none where it leaves it to the policy"`
+		Source      string   `rule:"source" doc:"the list or feed that says so, as list:block/local.txt"`
+		Entry       string   `rule:"entry" doc:"the entry as the list has it"`
+		ID          string   `rule:"id" doc:"the entry's id="`
+		Campaign    string   `rule:"campaign" doc:"the entry's campaign="`
+		Confidence  int64    `rule:"confidence" doc:"how sure the list or feed is, 1 to 100; 0 where it does not say"`
+		Groups      []string `rule:"groups" doc:"of the feed, as its section has them; none for a list"`
 	}
 	containFact struct {
 		ID     string `rule:"id" doc:"of the containment, as weir contain list shows it"`
@@ -301,7 +302,7 @@ func (f *facts) hits(d intel.Disposition) []hitFact {
 			Value: h.Text, Role: string(h.Observable.Role), Place: h.Observable.Place,
 			Disposition: d.String(), Action: h.Indicator.Action.String(), Source: h.Indicator.Source,
 			Entry: h.Indicator.Pattern.String(), ID: h.Indicator.ID, Campaign: h.Indicator.Campaign,
-			Confidence: int64(h.Indicator.Confidence),
+			Confidence: int64(h.Indicator.Confidence), Groups: f.e.Groups[h.Indicator.Source],
 		}
 		if v := h.Observable.Value; !v.IsZero() {
 			fact.Kind, fact.Value = v.Kind().String(), v.String()

@@ -54,12 +54,27 @@ func feedsOf(cfg *config.Config) []feed.Feed {
 	return all
 }
 
+// feedGroups gives the groups of each feed, by its name as a source.
+func feedGroups(cfg *config.Config) map[string][]string {
+	groups := map[string][]string{}
+	for i := range cfg.Feeds {
+		if c := &cfg.Feeds[i]; len(c.Groups) > 0 {
+			groups[feed.SourcePrefix+c.Name] = c.Groups
+		}
+	}
+	return groups
+}
+
 // formatOf says how a feed is read, but for what each reading has of its own.
 func formatOf(c *config.Feed) format.Options {
 	d, _ := intel.ParseDisposition(string(c.Disposition)) // the configuration was checked
 	o := format.Options{
 		Format: format.Format(c.Format), Source: feed.SourcePrefix + c.Name, Disposition: d, Subdomains: c.Below,
-		MinConfidence: c.MinConfidence, MaxAge: time.Duration(c.MaxAge), MaxEntries: c.MaxEntries,
+		Confidence: c.Confidence, MinConfidence: c.MinConfidence, MaxAge: time.Duration(c.MaxAge), MaxEntries: c.MaxEntries,
+	}
+	for _, k := range c.Kinds {
+		kind, _ := intel.ParseKind(k) // the configuration was checked
+		o.Kinds = append(o.Kinds, kind)
 	}
 	if c.Format == "taxii" {
 		o.Format = format.STIX

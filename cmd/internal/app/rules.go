@@ -90,7 +90,7 @@ func loadPolicy(cfg *config.Config) (*policy.Policy, error) {
 }
 
 func siteOf(cfg *config.Config) filter.Site {
-	s := filter.Site{AuthServID: cfg.Mail.AuthservID}
+	s := filter.Site{AuthServID: cfg.Mail.AuthservID, Groups: feedGroups(cfg)}
 	for _, d := range cfg.LocalDomains() {
 		s.LocalDomains = append(s.LocalDomains, string(d))
 	}

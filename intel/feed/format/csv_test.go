@@ -35,6 +35,20 @@ func TestURLhausIsReadByTheNamesInItsLastComment(t *testing.T) {
 	}
 }
 
+func TestWhatAFeedDoesNotSayHowSureItIsOfIsAsSureAsItIsTold(t *testing.T) {
+	o := format.Options{Format: format.CSV, Confidence: 70, MinConfidence: 75, Open: from("a.example,\nb.example,80\nc.example,60\n"),
+		CSV: format.CSVOptions{Columns: format.Columns{Value: "1", Confidence: "2"}}}
+	all, report, err := read(t, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantPatterns(t, all, "domain a.example", "domain b.example")
+	wantReport(t, report, "2 entries; passed over: 1 low confidence")
+	if all[0].Confidence != 70 || all[1].Confidence != 80 {
+		t.Errorf("%d and %d sure, want 70 and 80", all[0].Confidence, all[1].Confidence)
+	}
+}
+
 func TestThreatFoxIsReadWithKindAndConfidence(t *testing.T) {
 	all, report, err := read(t, format.Options{Format: format.ThreatFox, Open: testdata("threatfox.csv"), MinConfidence: 60, MaxAge: 24 * time.Hour, Now: time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)})
 	if err != nil {

@@ -251,6 +251,7 @@ func TestUnusableOptionsAreRefused(t *testing.T) {
 		"no time":        func(o *format.Options) { o.Now = time.Time{} },
 		"no disposition": func(o *format.Options) { o.Disposition = 0 },
 		"confidence":     func(o *format.Options) { o.MinConfidence = 101 },
+		"own confidence": func(o *format.Options) { o.Confidence = -1 },
 		"kind":           func(o *format.Options) { o.Kinds = []intel.Kind{99} },
 		"share":          func(o *format.Options) { o.MaxMalformed = 2 },
 		"limit":          func(o *format.Options) { o.MaxLine = -1 },

@@ -55,6 +55,9 @@ type Options struct {
 	Internal   bool         // loopback, private and such addresses are taken
 	Offline    bool         // what the feed calls offline is taken
 
+	// Confidence, 0 to 100, is that of entries of which the feed does not say how sure
+	// it is; 0: unknown.
+	Confidence int
 	// MinConfidence, 0 to 100, passes over what the feed is less sure of. What says
 	// nothing about it is taken.
 	MinConfidence int
@@ -113,6 +116,8 @@ func (o Options) withDefaults() (Options, error) {
 		return bad("Options.Now is missing")
 	case o.Kind != 0 && !slices.Contains(intel.Kinds(), o.Kind):
 		return bad("%s is no kind", o.Kind)
+	case o.Confidence < 0 || o.Confidence > 100:
+		return bad("a confidence of %d; it is 0 to 100", o.Confidence)
 	case o.MinConfidence < 0 || o.MinConfidence > 100:
 		return bad("a confidence of %d; it is 0 to 100", o.MinConfidence)
 	case o.MaxAge < 0 || o.MaxEntries < 0 || o.MaxLine < 0 || o.MaxObject < 0 || o.MaxDepth < 0:

@@ -135,10 +135,14 @@ func (r *run) givePattern(p intel.Pattern, e *entry) error {
 		return &Error{Place: e.at, Value: legible(e.text, maxText), Reason: fmt.Sprintf("is more than the %d entries that a feed may have", r.opts.MaxEntries), Cure: "raise the limit if that is right"}
 	}
 	r.report.Entries++
+	sure := e.confidence
+	if sure < 0 {
+		sure = r.opts.Confidence
+	}
 	ind := intel.Indicator{
 		Pattern: p, Disposition: r.opts.Disposition, Source: r.opts.Source, Line: e.at.Line,
 		Until: until, Roles: e.roles, Direction: e.direction,
-		Confidence: max(e.confidence, 0), TLP: e.tlp,
+		Confidence: sure, TLP: e.tlp,
 		Note: legible(e.note, maxNote), ID: legible(e.id, maxID), Campaign: legible(e.campaign, maxCampaign),
 	}
 	if !r.yield(ind, nil) {
