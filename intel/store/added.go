@@ -1,9 +1,11 @@
 package store
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/weirmail/weir/intel"
@@ -43,6 +45,7 @@ func (s *Store) added(after uint64, yield func(Addition) bool) error {
 		return ErrForgotten
 	}
 	var room rooms
+	var part []mention
 	for kvEntry, err := range v.snap.Range([]byte{areaAdded}, addedKey(after+1, 0)) {
 		if err != nil {
 			return err
@@ -51,22 +54,78 @@ func (s *Store) added(after uint64, yield func(Addition) bool) error {
 		if !v.state.counts(generation) {
 			continue
 		}
-		d := decoder{rest: kvEntry.Value}
-		for d.varint(); d.more(); {
-			number, content, key := uint32(d.uvarint()), d.uvarint(), d.bytes()
-			if d.failed {
-				return errDamaged
-			}
-			ind, err := v.find(key, number, generation, content, &room)
-			if err != nil {
-				return err
-			}
-			if ind != nil && !yield(Addition{generation, ind}) {
-				return nil
-			}
+		if part, err = decodePart(part[:0], kvEntry.Value); err != nil {
+			return err
+		}
+		more, err := v.findPart(part, generation, &room, yield)
+		if err != nil || !more {
+			return err
 		}
 	}
 	return nil
+}
+
+// mention is what a part of the log of additions says of one of them.
+type mention struct {
+	source  uint32
+	content uint64
+	key     []byte // of the entry
+}
+
+// decodePart appends the mentions of a part; they point into it.
+func decodePart(dst []mention, part []byte) ([]mention, error) {
+	d := decoder{rest: part}
+	for d.varint(); d.more(); {
+		dst = append(dst, mention{uint32(d.uvarint()), d.uvarint(), d.bytes()})
+	}
+	return dst, d.end()
+}
+
+// findPart gives those of a part that are still listed, and whether more are wanted.
+// Where most of the entries between the first and the last are meant, which is so after
+// the first reading of a large list, it goes through them instead of looking each up.
+func (v *view) findPart(part []mention, generation uint64, room *rooms, yield func(Addition) bool) (more bool, err error) {
+	give := func(m *mention, value []byte) bool {
+		ind, failed := v.addition(m, generation, value, room)
+		if failed != nil {
+			err = failed
+			return false
+		}
+		return ind == nil || yield(Addition{generation, ind})
+	}
+	slices.SortFunc(part, func(a, b mention) int { return bytes.Compare(a.key, b.key) })
+	left := scanRatio / 2 * len(part)
+	next := 0
+	if len(part) == 0 {
+		return true, nil
+	}
+	for kvEntry, failed := range v.snap.Range([]byte{areaEntry}, part[0].key) {
+		if failed != nil {
+			return false, failed
+		}
+		for next < len(part) && bytes.Compare(part[next].key, kvEntry.Key) < 0 {
+			next++ // there is nothing of it any more
+		}
+		for ; next < len(part) && bytes.Equal(part[next].key, kvEntry.Key); next++ {
+			if !give(&part[next], kvEntry.Value) {
+				return false, err
+			}
+		}
+		if left--; next == len(part) || left < 0 {
+			break
+		}
+	}
+	for ; next < len(part); next++ {
+		value, found, failed := v.snap.Get(part[next].key, room.value[:0])
+		if failed != nil {
+			return false, failed
+		}
+		room.value = value
+		if found && !give(&part[next], value) {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 // All gives every indicator that is listed, with the generation that added it,
@@ -126,21 +185,17 @@ func (s *Store) view() (*view, error) {
 	return &view{snap: snap, state: s.state, sources: s.sources, rooms: &s.rooms}, err
 }
 
-// find gives the indicator of a record, or nil if it is not listed any more.
-func (v *view) find(key []byte, number uint32, generation, content uint64, room *rooms) (*intel.Indicator, error) {
-	value, found, err := v.snap.Get(key, room.value[:0])
-	if err != nil || !found {
-		return nil, err
-	}
-	room.value = value
+// addition gives the indicator of a record that a generation added, or nil if it is not
+// listed any more.
+func (v *view) addition(m *mention, generation uint64, value []byte, room *rooms) (*intel.Indicator, error) {
 	e, err := decodeEntry(value, nil)
 	if err != nil {
 		return nil, err
 	}
 	for i := range e.records {
 		r := &e.records[i]
-		if r.source == number && r.first == generation && r.content() == content && v.state.listed(r) {
-			return v.indicator(hashIn(key), patternKeyIn(key, e), r, room)
+		if r.source == m.source && r.first == generation && r.content() == m.content && v.state.listed(r) {
+			return v.indicator(hashIn(m.key), patternKeyIn(m.key, e), r, room)
 		}
 	}
 	return nil, nil

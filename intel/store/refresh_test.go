@@ -371,3 +371,25 @@ func TestFilterHoldsAllOfLargeSources(t *testing.T) {
 	expect(t, m, "host16.bad16.example", "block host16.bad16.example b:17")
 	expect(t, m, "host800.bad800.example", "block host800.bad800.example a:801")
 }
+
+func TestAdditionsAreFoundWhereMuchOrLittleOfTheDatabaseIsMeant(t *testing.T) {
+	s, _ := openStore(t, memoryDB(t))
+	const n = 20_000
+	first := s.Generation()
+	load(t, s, Source{Name: "a", Entries: generated(n, 0)})
+	little := s.Generation()
+	load(t, s, from("b", "one.example\n/x/ in=subject\nhost800.bad800.example"), Source{Name: "c", Entries: generated(n+50, n)})
+	load(t, s, from("b", "one.example\n/x/ in=subject")) // one is gone again
+	for after, want := range map[uint64]int{first: n + 52, little: 52} {
+		seen := map[string]bool{}
+		for a, err := range s.Added(after) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			seen[a.Indicator.Source+" "+a.Indicator.Pattern.String()] = true
+		}
+		if len(seen) != want || !seen["b one.example"] {
+			t.Errorf("%d were added after %d, want %d", len(seen), after, want)
+		}
+	}
+}
