@@ -188,10 +188,12 @@ func (s *site) settled(id string) incident {
 	ctx, cancel := context.WithTimeout(s.t.Context(), wait)
 	defer cancel()
 	err := lab.Poll(ctx, func() (bool, error) {
-		under = slices.DeleteFunc(s.affected(id), func(d affected) bool {
+		all := s.affected(id) // none at first: an incident is opened, and then extended
+		found := len(all) > 0
+		under = slices.DeleteFunc(all, func(d affected) bool {
 			return d.Waits != "" || !slices.Contains([]string{"pending", "in-transit", "unreachable", "restoring"}, d.Outcome)
 		})
-		return len(under) == 0, nil
+		return found && len(under) == 0, nil
 	})
 	if err != nil {
 		s.t.Fatalf("the incident does not settle: %+v", under)
