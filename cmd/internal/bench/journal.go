@@ -69,7 +69,7 @@ func (b *bench) measureJournal(ctx context.Context, j *journal.Journal, dir stri
 	began := time.Now()
 	watch, stopWatch := context.WithCancel(ctx)
 	lag := watchLag(watch, j)
-	slowest, err := appendEntries(ctx, j, total)
+	slowest, err := appendEntries(ctx, j, total, b.hold())
 	took := time.Since(began)
 	if err == nil {
 		err = j.Wait(ctx, j.Last())
@@ -95,14 +95,14 @@ func (b *bench) measureJournal(ctx context.Context, j *journal.Journal, dir stri
 	each := func(n int64) float64 { return float64(n) / float64(total) }
 	p99 := times[len(times)*99/100]
 	b.print(fmt.Sprintf(`
-A journal of %d entries with %d observables each, %d callers at once
+A journal of %d entries with %d observables each, %d callers at once, for %.0f s
   acknowledged                          %.0f a second, in the slowest ten seconds %.0f
   the index was behind by at most       %.2f s
   CPU time an entry, indexes included   %.1f µs, of which %.1f for making it
   bytes an entry on disk                %.0f in the log, %.0f in the index
   bytes an entry written to the device  %.0f
   a warm lookup with its entry          p50 %.3f ms, p99 %.3f ms, of %d
-`, total, observablesEach, journalCallers, float64(total)/took.Seconds(), slowest, most.Seconds(),
+`, total, observablesEach, journalCallers, took.Seconds(), float64(total)/took.Seconds(), slowest, most.Seconds(),
 		micros(after.cpu-before.cpu)/float64(total), micros(making), each(logBytes), each(indexBytes), each(after.written-before.written),
 		millis(times[len(times)/2]), millis(p99), len(times)))
 	one := func(v float64) spread { return spread{v, v, v} }
@@ -178,9 +178,22 @@ func costOfMaking(n int) (time.Duration, error) {
 	return (after - before) / time.Duration(n), err
 }
 
-// appendEntries appends so many entries and gives how many a second were
-// acknowledged in the slowest ten seconds, or over all of a shorter time.
-func appendEntries(ctx context.Context, j *journal.Journal, total int) (slowest float64, err error) {
+// hold is over what time the entries of the journal part are spread.
+func (b *bench) hold() time.Duration {
+	if b.quick {
+		return 0
+	}
+	return b.holds
+}
+
+// ahead is how much earlier than its turn an entry is appended: nobody sleeps for
+// less, which would cost more than the entry.
+const ahead = 5 * time.Millisecond
+
+// appendEntries appends so many entries, evenly over a time or as fast as it can, and
+// gives how many a second were acknowledged in the slowest ten seconds, or over all of
+// a shorter time.
+func appendEntries(ctx context.Context, j *journal.Journal, total int, hold time.Duration) (slowest float64, err error) {
 	const stretch = 10 * time.Second
 	var next, done atomic.Int64
 	began := time.Now()
@@ -209,6 +222,10 @@ func appendEntries(ctx context.Context, j *journal.Journal, total int) (slowest 
 				n := next.Add(1) - 1
 				if n >= int64(total) {
 					return
+				}
+				turn := time.Duration(float64(hold) * float64(n) / float64(total))
+				if early := turn - time.Since(began); early > ahead {
+					time.Sleep(early)
 				}
 				e, err := makeEntry(uint64(n))
 				if err == nil {

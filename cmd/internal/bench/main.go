@@ -78,11 +78,12 @@ func main() {
 // bench is one run.
 type bench struct {
 	quick          bool
-	entries        int      // of the journal
-	indicators     int      // of the scale part
-	messages, runs int      // of the reaction part
-	program        string   // of the daemon
-	lab            *lab.Lab // of the part that is measured
+	entries        int           // of the journal
+	holds          time.Duration // over which they are spread; 0: none
+	indicators     int           // of the scale part
+	messages, runs int           // of the reaction part
+	program        string        // of the daemon
+	lab            *lab.Lab      // of the part that is measured
 	known          knownBad
 	out            io.Writer
 	report         *report
@@ -104,7 +105,8 @@ func run(ctx context.Context, args []string, out io.Writer) (*report, error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	quick := flags.Bool("quick", false, "a smoke run of a few seconds: everything runs, no figure means anything, no target is judged")
 	only := flags.String("only", "", "the parts to run, with commas between: milter, postfix, attachment, journal, pull, reaction, scale, go")
-	entries := flags.Int("entries", 10_000_000, "entries of the journal part: ten million take some ten minutes and 25 GB under the folder for temporary files")
+	entries := flags.Int("entries", 10_000_000, "entries of the journal part: ten million take 25 GB under the folder for temporary files")
+	holds := flags.Duration("hold", 10*time.Minute, "the time over which the journal part spreads its entries; 0: as fast as it can")
 	indicators := flags.Int("indicators", fullIndicators, "indicators of the scale part: ten million take some ten minutes, 6 GB of memory, most of it rspamd's, and 10 GB under the folder for temporary files")
 	messages := flags.Int("messages", fullMessages, "messages in each mailbox of the reaction part: half a million files with 5000")
 	runs := flags.Int("runs", fullRuns, "runs of the reaction part")
@@ -129,7 +131,7 @@ func run(ctx context.Context, args []string, out io.Writer) (*report, error) {
 	if missing := lab.Missing(lab.NeedPostfix, lab.NeedDovecot, lab.NeedRspamd); len(missing) > 0 {
 		return nil, fmt.Errorf("needs %s: run go run ./cmd/internal/lab/install -rspamd", strings.Join(missing, ", "))
 	}
-	b := &bench{quick: *quick, entries: *entries, indicators: *indicators, messages: *messages, runs: *runs, known: knownBad{10_000}, out: out, report: &report{Began: time.Now(), Quick: *quick}}
+	b := &bench{quick: *quick, entries: *entries, holds: *holds, indicators: *indicators, messages: *messages, runs: *runs, known: knownBad{10_000}, out: out, report: &report{Began: time.Now(), Quick: *quick}}
 	dir, err := os.MkdirTemp("", "weirbench")
 	if err != nil {
 		return nil, err
