@@ -17,6 +17,7 @@
 //
 // A case is withdrawn when a person puts its mail back or calls it a false alarm. What
 // is published no longer is revoked: peers read that as a new version of the object.
+// Nothing is revoked for want of a list that cannot be read (UnreadError).
 //
 // An object has the pattern, how sure it is, until when it is valid, and its marking.
 // Nothing else: no note, no case, no name of a list, no mail.

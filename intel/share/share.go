@@ -57,9 +57,22 @@ type Settings struct {
 	Expiry        time.Duration // how long a case speaks for its indicators; 0: DefaultExpiry
 	Guard         *Guard        // needed
 	// Listed gives the entries of lists that are published although no case rests on
-	// them, if they have a marking. Nil: none.
+	// them, if they have a marking. Nil: none. An *UnreadError does not end it: nothing
+	// is revoked for want of a list that cannot be read.
 	Listed func() iter.Seq2[intel.Indicator, error]
 }
+
+// UnreadError says that nobody knows what a list has that is shared.
+type UnreadError struct {
+	Source string // as its indicators have it
+	Err    error
+}
+
+// Error implements error.
+func (e *UnreadError) Error() string { return fmt.Sprintf("%s: %v", e.Source, e.Err) }
+
+// Unwrap gives the cause.
+func (e *UnreadError) Unwrap() error { return e.Err }
 
 // DefaultExpiry is the default of Settings.Expiry.
 const DefaultExpiry = 90 * 24 * time.Hour
@@ -180,10 +193,13 @@ func (s *Share) pass(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return err
 	}
+	for _, source := range w.unread {
+		s.o.Logger.Info("no version of a list that is shared is in force: what is published of it stays so", zap.String("list", source))
+	}
 	var last ledger.Cursor
 	// What is taken back comes first: somebody's mail is blocked by it.
 	for _, pattern := range slices.Sorted(maps.Keys(w.there)) {
-		if w.wanted[pattern] == nil && w.there[pattern].live(now) {
+		if w.wanted[pattern] == nil && w.there[pattern].live(now) && !w.unknown(pattern) {
 			at, err := s.revoke(ctx, pattern, w.why(pattern))
 			if err != nil {
 				return err

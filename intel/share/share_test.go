@@ -209,6 +209,25 @@ func TestEntriesOfListsAreSharedIfTheyAreMarked(t *testing.T) {
 	s.shows(evilSTIX + " revoked")
 }
 
+func TestNothingIsRevokedForWantOfAListThatCannotBeRead(t *testing.T) {
+	s := newSite(t)
+	green := func(i *intel.Indicator) { i.TLP = intel.TLPGreen }
+	one := block(t, evil, green)
+	other := block(t, bad, green, func(i *intel.Indicator) { i.Source = "list:block/other.txt" })
+	s.knows(one, other)
+	s.listed = []intel.Indicator{one, other}
+	s.settled()
+	s.shows(evilSTIX, badSTIX)
+	s.knows()
+	s.listed, s.unread = nil, []string{one.Source}
+	s.reopen()
+	s.settled()
+	s.shows(evilSTIX, badSTIX+" revoked")
+	s.unread = nil
+	s.settled()
+	s.shows(badSTIX+" revoked", evilSTIX+" revoked")
+}
+
 // The settings say what is ours now; what was published when it was nobody's is not
 // read any more, not even as revoked.
 func TestWhatHasBecomeOursIsNotShownAnyMore(t *testing.T) {

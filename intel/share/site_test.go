@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"iter"
 	"slices"
 	"strings"
@@ -29,6 +30,7 @@ type site struct {
 	ledger *ledger.Ledger
 	lists  *match.Matcher
 	listed []intel.Indicator // that are shared although no case rests on them
+	unread []string          // lists that are shared and cannot be read
 	n      int
 
 	mu  sync.Mutex
@@ -91,6 +93,11 @@ func (s *site) reopen() {
 func (s *site) plain() Settings {
 	return Settings{Guard: ours(), Listed: func() iter.Seq2[intel.Indicator, error] {
 		return func(yield func(intel.Indicator, error) bool) {
+			for _, source := range s.unread {
+				if !yield(intel.Indicator{}, &UnreadError{source, io.ErrUnexpectedEOF}) {
+					return
+				}
+			}
 			for _, in := range s.listed {
 				if !yield(in, nil) {
 					return

@@ -43,6 +43,7 @@ type weighing struct {
 	there    map[string]*object        // what is not revoked
 	reasons  map[string]string         // why something is not wanted
 	withheld map[string]int            // how many are not, by why
+	unread   []string                  // lists that are shared, of which nobody knows what they have
 	live     int
 	revoked  int
 }
@@ -50,6 +51,15 @@ type weighing struct {
 // why says why a pattern is not published any more.
 func (w *weighing) why(pattern string) string {
 	return cmp.Or(w.reasons[pattern], "nothing speaks for it any more")
+}
+
+// unknown reports whether a pattern may not be wanted only because a list that spoke
+// for it cannot be read.
+func (w *weighing) unknown(pattern string) bool {
+	if why := w.reasons[pattern]; why != "" && why != whyUnlisted {
+		return false
+	}
+	return slices.ContainsFunc(w.there[pattern].Grounds, func(ground string) bool { return slices.Contains(w.unread, ground) })
 }
 
 func (s *Share) weigh(now time.Time) (*weighing, error) {
@@ -62,7 +72,7 @@ func (s *Share) weigh(now time.Time) (*weighing, error) {
 	if err := s.confirmed(w, candidates, settings, now); err != nil {
 		return nil, err
 	}
-	if err := listed(candidates, settings); err != nil {
+	if err := listed(w, candidates, settings); err != nil {
 		return nil, err
 	}
 	lists := s.o.Lists.Acquire()
@@ -159,8 +169,12 @@ func candidateFor(all map[string]*candidate, name string) (*candidate, error) {
 }
 
 // listed collects what lists speak for.
-func listed(all map[string]*candidate, settings *Settings) error {
+func listed(w *weighing, all map[string]*candidate, settings *Settings) error {
 	for in, err := range settings.Listed() {
+		if unread, ok := errors.AsType[*UnreadError](err); ok {
+			w.unread = append(w.unread, unread.Source)
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("the lists that are shared: %w", err)
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"iter"
 	"time"
 
 	"github.com/weirmail/weir/intel"
@@ -146,4 +147,71 @@ func (s *Store) OfPattern(p intel.Pattern) ([]Addition, error) {
 		all = append(all, Addition{r.first, ind})
 	}
 	return all, nil
+}
+
+// OfSource gives what one source lists, with the generations that added it, in no
+// order that means anything; nothing if it is not listed. It gives what there is when
+// it begins, and costs what that source lists, however much others do. The error,
+// which ends it, is the database's.
+func (s *Store) OfSource(name string) iter.Seq2[Addition, error] {
+	return func(yield func(Addition, error) bool) {
+		if err := s.ofSource(name, func(a Addition) bool { return yield(a, nil) }); err != nil {
+			yield(Addition{}, err)
+		}
+	}
+}
+
+func (s *Store) ofSource(name string, yield func(Addition) bool) error {
+	v, err := s.view()
+	if err != nil {
+		return err
+	}
+	defer v.snap.Release()
+	for number, src := range v.sources {
+		if src.name != name {
+			continue
+		}
+		room := rooms{keeps: true}
+		var items []byte
+		for shard := range len(src.index.starts) - 1 {
+			if items, err = src.index.read(items[:0], src.index.starts[shard], src.index.starts[shard+1]); err != nil {
+				return err
+			}
+			for i := range len(items) / itemBytes {
+				a, err := v.additionOf(number, itemAt(items, i), &room)
+				if err != nil {
+					return err
+				}
+				if a.Indicator != nil && !yield(a) {
+					return nil
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// additionOf gives what a source lists as an item of its index; no indicator if it is
+// not listed.
+func (v *view) additionOf(source uint32, it item, room *rooms) (a Addition, err error) {
+	for _, area := range []byte{areaEntry, areaRegexp} {
+		for kvEntry, err := range v.snap.Range(entryPrefix(nil, area, it.hash), nil) {
+			if err != nil {
+				return a, err
+			}
+			e, err := decodeEntry(kvEntry.Value, nil)
+			if err != nil {
+				return a, err
+			}
+			for i := range e.records {
+				r := &e.records[i]
+				if r.source != source || r.content() != it.content || !v.state.listed(r) {
+					continue
+				}
+				ind, err := v.indicator(it.hash, patternKeyIn(kvEntry.Key, e), r, room)
+				return Addition{r.first, ind}, err
+			}
+		}
+	}
+	return a, nil
 }

@@ -103,3 +103,39 @@ func TestItIsKnownWhenAGenerationAddedSomething(t *testing.T) {
 		t.Errorf("%v, %d, %v", added, before, err)
 	}
 }
+
+func TestASourceGivesWhatItListsAndNothingElse(t *testing.T) {
+	l := newLists(t)
+	s, _ := openStore(t, memoryDB(t))
+	var file strings.Builder
+	for i := range 500 {
+		fmt.Fprintf(&file, "n%d.example\n", i)
+	}
+	l.write("block/a.txt", file.String()+"gone.example\n")
+	l.write("block/b.txt", "n7.example note=x\nn7.example in=rcpt\n/a/ in=subject\nhttps://evil.example/"+strings.Repeat("x", 600)+"\n")
+	l.load(s)
+	l.write("block/a.txt", file.String()+"added.example tlp=green\n")
+	l.load(s)
+	for _, source := range []string{"list:block/a.txt", "list:block/b.txt", "list:block/none.txt"} {
+		var got, want []string
+		for a, err := range s.All() {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if a.Indicator.Source == source {
+				want = append(want, fmt.Sprintf("%d %+v", a.Generation, *a.Indicator))
+			}
+		}
+		for a, err := range s.OfSource(source) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, fmt.Sprintf("%d %+v", a.Generation, *a.Indicator))
+		}
+		slices.Sort(got)
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			t.Errorf("%s gives %d of %d", source, len(got), len(want))
+		}
+	}
+}

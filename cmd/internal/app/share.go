@@ -3,14 +3,16 @@ package app
 import (
 	"bufio"
 	"crypto/tls"
+	"errors"
 	"fmt"
+	"io/fs"
 	"iter"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -23,6 +25,7 @@ import (
 	"github.com/weirmail/weir/intel/ledger"
 	"github.com/weirmail/weir/intel/list"
 	"github.com/weirmail/weir/intel/share"
+	"github.com/weirmail/weir/intel/store"
 	"github.com/weirmail/weir/quarantine/incident"
 )
 
@@ -37,7 +40,7 @@ func (a *App) openShare(cfg *config.Config, h *house, r *rules) (err error) {
 	}
 	h.share, err = share.New(share.Options{
 		Ledger: watchedLedger{h.ledger, a}, View: h.shared, Lists: h.matcher, Identity: h.identity, Node: h.identity.Node(),
-		Settings: a.shareSettings(cfg, r), Logger: a.log.Logger, Metrics: h.metrics,
+		Settings: shareSettings(cfg, h, r), Logger: a.log.Logger, Metrics: h.metrics,
 	})
 	return err
 }
@@ -54,9 +57,9 @@ func testify(e *ledger.Event) (share.Testimony, bool, error) {
 	return share.Testimony{Case: t.Incident, Patterns: t.Patterns, ByPerson: t.ByPerson, Says: says[t.Word], Time: t.Time}, true, nil
 }
 
-func (a *App) shareSettings(cfg *config.Config, r *rules) share.Settings {
+func shareSettings(cfg *config.Config, h *house, r *rules) share.Settings {
 	c := &cfg.Share
-	lists := &sharedLists{dir: string(cfg.Lists.Dir), names: c.Lists, log: a.log.Logger, good: map[string][]intel.Indicator{}}
+	lists := &sharedLists{dir: string(cfg.Lists.Dir), names: c.Lists, store: h.store}
 	s := share.Settings{MinConfidence: c.MinConfidence, Expiry: time.Duration(c.Expiry), Guard: guardOf(r), Listed: lists.entries}
 	s.Mark, _ = intel.ParseTLP(string(c.TLP)) // the configuration was checked
 	s.MaxTLP, _ = intel.ParseTLP(string(c.MaxTLP))
@@ -87,30 +90,32 @@ func guardOf(r *rules) *share.Guard {
 	return share.NewGuard(o)
 }
 
-// sharedLists are the lists that are published without an incident.
+// sharedLists are the lists that are published without an incident. What is in force
+// of them counts, so that a mistake in a file takes nothing back from peers.
 type sharedLists struct {
 	dir   string
 	names []string
-	log   *zap.Logger
-
-	mu   sync.Mutex
-	good map[string][]intel.Indicator // what was read last without a mistake
+	store *store.Store
 }
 
-// entries gives those that have a marking.
+// entries gives what is in force of them.
 func (l *sharedLists) entries() iter.Seq2[intel.Indicator, error] {
 	return func(yield func(intel.Indicator, error) bool) {
-		l.mu.Lock()
-		defer l.mu.Unlock()
+		listed := l.store.Sources()
 		for _, name := range l.names {
-			marked, err := l.read(name)
-			if err == nil {
-				l.good[name] = marked
-			} else {
-				l.log.Warn("a list that is shared has a mistake: what was read last counts", zap.String("list", name), zap.Error(err))
+			source := list.SourcePrefix + name
+			if !slices.ContainsFunc(listed, func(s store.Listed) bool { return s.Name == source }) {
+				if err := l.unread(name); err != nil && !yield(intel.Indicator{}, &share.UnreadError{Source: source, Err: err}) {
+					return
+				}
+				continue
 			}
-			for _, in := range l.good[name] {
-				if !yield(in, nil) {
+			for a, err := range l.store.OfSource(source) {
+				if err != nil {
+					yield(intel.Indicator{}, err)
+					return
+				}
+				if !yield(*a.Indicator, nil) {
 					return
 				}
 			}
@@ -118,24 +123,19 @@ func (l *sharedLists) entries() iter.Seq2[intel.Indicator, error] {
 	}
 }
 
-func (l *sharedLists) read(name string) (marked []intel.Indicator, err error) {
-	path := filepath.Join(l.dir, filepath.FromSlash(name))
-	if _, err := os.Stat(path); os.IsNotExist(err) {
-		return nil, nil
+// errNotInForce says that a list is there, and that no version of it could be read.
+var errNotInForce = errors.New("no version of it is in force")
+
+// unread tells a list of which no version was ever good from one that is not there.
+func (l *sharedLists) unread(name string) error {
+	_, err := os.Stat(filepath.Join(l.dir, filepath.FromSlash(name)))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
 	}
-	f, err := list.FileAt(path, intel.Block)
-	if err != nil {
-		return nil, err
-	}
-	for e, err := range f.Entries(list.Options{}) {
-		if err != nil {
-			return nil, err
-		}
-		if e.TLP != intel.TLPNone {
-			marked = append(marked, e.Indicator)
-		}
-	}
-	return marked, nil
+	return errNotInForce
 }
 
 // serveShare lets peers read what is published.
@@ -197,7 +197,7 @@ func (a *App) setShare(cfg *config.Config, h *house, r *rules, tokens []share.To
 		return nil
 	}
 	a.share.SetTokens(cfg.Share.Title, tokens)
-	return h.share.SetSettings(a.shareSettings(cfg, r))
+	return h.share.SetSettings(shareSettings(cfg, h, r))
 }
 
 // leastToken is how long a token has to be, in bytes: nobody finds it by trying.
