@@ -73,7 +73,7 @@ func Default() *Config {
 			QueueLifetime: Duration(5 * day),
 		},
 		Share: Share{
-			Title: "Confirmed by Weir", TLP: "amber", MaxTLP: "green", Expiry: Duration(90 * day), Lists: []string{"block/operator.txt"},
+			Title: "Confirmed by Weir", TLP: "green", MaxTLP: "green", Expiry: Duration(90 * day), Lists: []string{"block/operator.txt"},
 		},
 		Reinject: Reinject{
 			Timeout: Duration(10 * time.Minute),

@@ -3,11 +3,17 @@ package config
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 )
 
 // TLP is a marking of the Traffic Light Protocol 2.0, as keys take it.
 type TLP string
+
+// strictness orders markings; below 0: it is none.
+func (t TLP) strictness() int {
+	return slices.Index([]TLP{"clear", "green", "amber", "amber+strict", "red"}, t)
+}
 
 // Share is the section [share].
 type Share struct {
@@ -29,10 +35,10 @@ type Share struct {
 	// What the collection is called.
 	Title string `toml:"title" live:""`
 
-	// The marking (TLP 2.0) of what nobody has marked: how far peers may pass it on.
+	// The marking (TLP 2.0) of what nobody has marked: how far peers may pass it on. It must not be stricter than `max_tlp`, or nothing of that would be published. Whoever shares with a small circle sets both, to `amber` for instance.
 	TLP TLP `toml:"tlp" live:"" oneof:"clear green amber amber+strict"`
 
-	// What is marked more strictly, by a list of ours or a feed that has it too, is not published.
+	// What is marked more strictly, by a list of ours or a feed that has it too, is not published; `weir share list --withheld` shows it.
 	MaxTLP TLP `toml:"max_tlp" live:"" oneof:"clear green amber amber+strict red"`
 
 	// What a list is less sure of, of 100, is not published, where it says how sure it is.
@@ -54,6 +60,10 @@ func (c *Config) checkShare(report reporter) {
 	}
 	if strings.TrimSpace(s.Title) == "" {
 		report("share.title", "is empty", "write what peers are to see, or take the key out for the default")
+	}
+	// A word that is none is reported already.
+	if limit := s.MaxTLP.strictness(); limit >= 0 && s.TLP.strictness() > limit {
+		report("share.tlp", fmt.Sprintf("is stricter than share.max_tlp, %q: what nobody has marked would not be published", s.MaxTLP), fmt.Sprintf("write %q, or raise share.max_tlp", s.MaxTLP))
 	}
 	if s.Listen == (Listen{}) {
 		return

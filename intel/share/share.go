@@ -51,7 +51,7 @@ type Options struct {
 
 // Settings say what is published.
 type Settings struct {
-	Mark          intel.TLP     // of what nobody has marked; TLPNone: TLPAmber
+	Mark          intel.TLP     // of what nobody has marked; TLPNone: TLPGreen
 	MaxTLP        intel.TLP     // what is marked more strictly is not published; TLPNone: TLPGreen
 	MinConfidence int           // of 100, where a source says how sure it is
 	Expiry        time.Duration // how long a case speaks for its indicators; 0: DefaultExpiry
@@ -118,7 +118,7 @@ func (s *Share) SetSettings(n Settings) error {
 		return errors.New("share: a confidence or an expiry in Settings makes no sense")
 	}
 	if n.Mark == intel.TLPNone {
-		n.Mark = intel.TLPAmber
+		n.Mark = intel.TLPGreen
 	}
 	if n.MaxTLP == intel.TLPNone {
 		n.MaxTLP = intel.TLPGreen

@@ -82,31 +82,32 @@ func TestWhatTheListsSayOfItDecides(t *testing.T) {
 		person  bool
 		pattern string
 	}{
-		"plain":                                {lists: []intel.Indicator{block(t, evil)}, says: "amber 0 2026-07-30"},
+		"plain":                                {lists: []intel.Indicator{block(t, evil)}, says: "green 0 2026-07-30"},
 		"not listed":                           {why: whyUnlisted},
-		"named by a person, who needs no list": {person: true, says: "amber 0 2026-07-30"},
+		"named by a person, who needs no list": {person: true, says: "green 0 2026-07-30"},
 		"allowed":                              {lists: []intel.Indicator{block(t, evil), block(t, evil, func(i *intel.Indicator) { i.Disposition = intel.Allow })}, why: whyAllowed},
 		"allowed, and named by a person": {person: true, why: whyAllowed,
 			lists: []intel.Indicator{block(t, "below|domain|evil.example", func(i *intel.Indicator) { i.Disposition = intel.Allow })}},
-		"only a feed has it":       {lists: []intel.Indicator{block(t, evil, func(i *intel.Indicator) { i.Source = "feed:x" })}, why: whyUnlisted},
-		"a wider entry is another": {lists: []intel.Indicator{block(t, "below|domain|evil.example")}, why: whyUnlisted},
-		"expired":                  {lists: []intel.Indicator{block(t, evil, func(i *intel.Indicator) { i.Until = time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC) })}, why: whyUnlisted},
-		"it ends":                  {lists: []intel.Indicator{block(t, evil, func(i *intel.Indicator) { i.Until = time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC) })}, says: "amber 0 2026-06-01"},
-		"the latest end counts":    {lists: []intel.Indicator{block(t, evil, func(i *intel.Indicator) { i.Until = time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC) }), block(t, evil)}, says: "amber 0 2026-07-30"},
-		"clear":                    {lists: []intel.Indicator{block(t, evil, func(i *intel.Indicator) { i.TLP, i.Confidence = intel.TLPClear, 70 })}, says: "clear 70 2026-07-30"},
-		"marked too strictly":      {lists: []intel.Indicator{block(t, evil, func(i *intel.Indicator) { i.TLP = intel.TLPAmber })}, why: whyMarked},
-		"as strict as it may":      {lists: []intel.Indicator{block(t, evil, func(i *intel.Indicator) { i.TLP = intel.TLPAmberStrict })}, set: func(s *Settings) { s.MaxTLP = intel.TLPAmberStrict }, says: "amber+strict 0 2026-07-30"},
-		"a feed marked it":         {lists: []intel.Indicator{block(t, evil), block(t, evil, func(i *intel.Indicator) { i.Source, i.TLP = "feed:x", intel.TLPRed })}, why: whyMarked},
-		"not sure enough":          {lists: []intel.Indicator{block(t, evil, func(i *intel.Indicator) { i.Confidence = 49 })}, set: func(s *Settings) { s.MinConfidence = 50 }, why: whyUnsure},
-		"nobody says how sure":     {lists: []intel.Indicator{block(t, evil)}, set: func(s *Settings) { s.MinConfidence = 50 }, says: "amber 0 2026-07-30"},
-		"another mark":             {lists: []intel.Indicator{block(t, evil)}, set: func(s *Settings) { s.Mark, s.Expiry = intel.TLPGreen, 24*time.Hour }, says: "green 0 2026-05-02"},
-		"one role":                 {lists: []intel.Indicator{block(t, evil, func(i *intel.Indicator) { i.Roles = []intel.Role{intel.RoleRcpt} })}, why: whyPartial},
-		"one direction":            {lists: []intel.Indicator{block(t, evil, func(i *intel.Indicator) { i.Direction = intel.Outbound })}, why: whyPartial},
-		"ours":                     {pattern: "exact|domain|mail.corp.example", lists: []intel.Indicator{block(t, "exact|domain|mail.corp.example")}, why: whyOurs},
-		"no form in STIX":          {pattern: "prefix|url|https://evil.example/a_b", lists: []intel.Indicator{block(t, "prefix|url|https://evil.example/a_b")}, why: whyUnsaid},
-		"a range":                  {pattern: "range|ip|198.51.100.0/24", lists: []intel.Indicator{block(t, "range|ip|198.51.100.0/24")}, says: "amber 0 2026-07-30"},
-		"a prefix":                 {pattern: "prefix|url|https://evil.example/a", lists: []intel.Indicator{block(t, "prefix|url|https://evil.example/a")}, says: "amber 0 2026-07-30"},
-		"all below":                {pattern: "below|domain|evil.example", lists: []intel.Indicator{block(t, "below|domain|evil.example")}, says: "amber 0 2026-07-30"},
+		"only a feed has it":            {lists: []intel.Indicator{block(t, evil, func(i *intel.Indicator) { i.Source = "feed:x" })}, why: whyUnlisted},
+		"a wider entry is another":      {lists: []intel.Indicator{block(t, "below|domain|evil.example")}, why: whyUnlisted},
+		"expired":                       {lists: []intel.Indicator{block(t, evil, func(i *intel.Indicator) { i.Until = time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC) })}, why: whyUnlisted},
+		"it ends":                       {lists: []intel.Indicator{block(t, evil, func(i *intel.Indicator) { i.Until = time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC) })}, says: "green 0 2026-06-01"},
+		"the latest end counts":         {lists: []intel.Indicator{block(t, evil, func(i *intel.Indicator) { i.Until = time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC) }), block(t, evil)}, says: "green 0 2026-07-30"},
+		"clear":                         {lists: []intel.Indicator{block(t, evil, func(i *intel.Indicator) { i.TLP, i.Confidence = intel.TLPClear, 70 })}, says: "clear 70 2026-07-30"},
+		"marked too strictly":           {lists: []intel.Indicator{block(t, evil, func(i *intel.Indicator) { i.TLP = intel.TLPAmber })}, why: whyMarked},
+		"as strict as it may":           {lists: []intel.Indicator{block(t, evil, func(i *intel.Indicator) { i.TLP = intel.TLPAmberStrict })}, set: func(s *Settings) { s.MaxTLP = intel.TLPAmberStrict }, says: "amber+strict 0 2026-07-30"},
+		"a feed marked it":              {lists: []intel.Indicator{block(t, evil), block(t, evil, func(i *intel.Indicator) { i.Source, i.TLP = "feed:x", intel.TLPRed })}, why: whyMarked},
+		"not sure enough":               {lists: []intel.Indicator{block(t, evil, func(i *intel.Indicator) { i.Confidence = 49 })}, set: func(s *Settings) { s.MinConfidence = 50 }, why: whyUnsure},
+		"nobody says how sure":          {lists: []intel.Indicator{block(t, evil)}, set: func(s *Settings) { s.MinConfidence = 50 }, says: "green 0 2026-07-30"},
+		"another mark":                  {lists: []intel.Indicator{block(t, evil)}, set: func(s *Settings) { s.Mark, s.Expiry = intel.TLPClear, 24*time.Hour }, says: "clear 0 2026-05-02"},
+		"unmarked, the mark too strict": {lists: []intel.Indicator{block(t, evil)}, set: func(s *Settings) { s.Mark = intel.TLPAmber }, why: whyMarked},
+		"one role":                      {lists: []intel.Indicator{block(t, evil, func(i *intel.Indicator) { i.Roles = []intel.Role{intel.RoleRcpt} })}, why: whyPartial},
+		"one direction":                 {lists: []intel.Indicator{block(t, evil, func(i *intel.Indicator) { i.Direction = intel.Outbound })}, why: whyPartial},
+		"ours":                          {pattern: "exact|domain|mail.corp.example", lists: []intel.Indicator{block(t, "exact|domain|mail.corp.example")}, why: whyOurs},
+		"no form in STIX":               {pattern: "prefix|url|https://evil.example/a_b", lists: []intel.Indicator{block(t, "prefix|url|https://evil.example/a_b")}, why: whyUnsaid},
+		"a range":                       {pattern: "range|ip|198.51.100.0/24", lists: []intel.Indicator{block(t, "range|ip|198.51.100.0/24")}, says: "green 0 2026-07-30"},
+		"a prefix":                      {pattern: "prefix|url|https://evil.example/a", lists: []intel.Indicator{block(t, "prefix|url|https://evil.example/a")}, says: "green 0 2026-07-30"},
+		"all below":                     {pattern: "below|domain|evil.example", lists: []intel.Indicator{block(t, "below|domain|evil.example")}, says: "green 0 2026-07-30"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t)
@@ -307,7 +308,7 @@ func TestAPeerReadsWhatIsPublished(t *testing.T) {
 	for in, err := range peer.Entries {
 		s.must(err)
 		got = append(got, in.Pattern.Name())
-		if in.TLP != intel.TLPAmber || in.Note != "" {
+		if in.TLP != intel.TLPGreen || in.Note != "" {
 			t.Errorf("%+v", in)
 		}
 	}

@@ -207,6 +207,7 @@ func (c *candidate) weigh(lists *match.Snapshot, settings *Settings, now time.Ti
 	if err != nil {
 		return nil, "", err
 	}
+	marking := cmp.Or(k.tlp, settings.Mark)
 	switch {
 	case k.allowed:
 		return nil, whyAllowed, nil
@@ -214,12 +215,12 @@ func (c *candidate) weigh(lists *match.Snapshot, settings *Settings, now time.Ti
 		return nil, whyPartial, nil
 	case !k.blocked && !c.byPerson:
 		return nil, whyUnlisted, nil
-	case k.tlp > settings.MaxTLP:
+	case marking > settings.MaxTLP:
 		return nil, whyMarked, nil
 	case k.confidence > 0 && k.confidence < settings.MinConfidence:
 		return nil, whyUnsure, nil
 	}
-	d := &publishedData{TLP: cmp.Or(k.tlp, settings.Mark).String(), Confidence: k.confidence, Grounds: c.grounds, Until: c.until}
+	d := &publishedData{TLP: marking.String(), Confidence: k.confidence, Grounds: c.grounds, Until: c.until}
 	if c.forever {
 		d.Until = time.Time{}
 	}
