@@ -90,6 +90,7 @@ type Share struct {
 
 	mu     sync.Mutex
 	status Status
+	held   []Withheld // by the last pass, by name of the pattern
 }
 
 // New checks the options.
@@ -218,6 +219,7 @@ func (s *Share) pass(ctx context.Context, now time.Time) error {
 	}
 	s.mu.Lock()
 	s.status.Published, s.status.Revoked, s.status.Withheld = w.live, w.revoked, w.withheld
+	s.held = w.held
 	s.mu.Unlock()
 	return s.o.Ledger.Wait(ctx, last)
 }

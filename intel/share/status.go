@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/weirmail/weir/intel"
 )
 
 // Status says how much is shared, and with whom.
@@ -26,6 +28,36 @@ type Peer struct {
 
 // maxPeers bounds those that are remembered: any number of certificates may be signed.
 const maxPeers = 1000
+
+// Withheld is something that is confirmed, or listed for peers, and not published.
+type Withheld struct {
+	Pattern intel.Pattern
+	Why     string   // as in Status.Withheld
+	Grounds []string // incidents and lists that speak for it
+}
+
+// maxWithheld bounds those that are remembered; all of them are counted.
+const maxWithheld = 10_000
+
+// Withheld gives what the last pass held back, by name of its pattern: at most so many
+// of those behind the named one, if it is not "". more says that there are others
+// behind them. Of very many the first 10,000 are known.
+func (s *Share) Withheld(after string, limit int) (found []Withheld, more bool) {
+	s.mu.Lock()
+	held := s.held
+	s.mu.Unlock()
+	// What a pass has left is never written again.
+	from, _ := slices.BinarySearchFunc(held, after, func(w Withheld, name string) int {
+		if w.Pattern.Name() <= name {
+			return -1
+		}
+		return 1
+	})
+	if held = held[from:]; len(held) > limit {
+		held, more = held[:limit], true
+	}
+	return held, more
+}
 
 // Status gives how it stands.
 func (s *Share) Status() Status {

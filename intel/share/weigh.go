@@ -43,6 +43,7 @@ type weighing struct {
 	there    map[string]*object        // what is not revoked
 	reasons  map[string]string         // why something is not wanted
 	withheld map[string]int            // how many are not, by why
+	held     []Withheld                // what of it is remembered
 	unread   []string                  // lists that are shared, of which nobody knows what they have
 	live     int
 	revoked  int
@@ -88,6 +89,9 @@ func (s *Share) weigh(now time.Time) (*weighing, error) {
 		}
 		if why != "" {
 			w.withheld[why]++
+			if len(w.held) < maxWithheld {
+				w.held = append(w.held, Withheld{Pattern: c.pattern, Why: why, Grounds: c.grounds})
+			}
 			w.reasons[name] = why
 			continue
 		}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"strings"
 
@@ -17,15 +18,32 @@ func (a *app) share() *cobra.Command {
 
 func (a *app) shareList() *cobra.Command {
 	q := api.SharedQuery{}
+	withheld := false
 	c := &cobra.Command{
 		Use:   "list",
 		Short: "List what is published to peers",
 		Long: `List the indicators that are published to peers ([share]), the newest first, with the incidents
-and lists that spoke for them, which peers are not told. weir status says what is held back.`,
+and lists that spoke for them, which peers are not told. With --withheld those that are confirmed, or listed for peers, and held
+back, with the reason:
+
+  ours             a domain, a network or somebody of ours
+  TLP              marked more strictly than share.max_tlp
+  allowed          a list lets it pass
+  not listed       it stands in no list of ours any more
+  not sure enough  its confidence is below share.min_confidence
+  in= or dir=      it is about a part of messages or one direction
+  not for STIX     peers have no form for it
+  too many         more is published already than peers take`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if q.Limit < 1 || q.Limit > 1000 {
 				return usagef("--limit %d is not 1 to 1000", q.Limit)
+			}
+			if withheld {
+				if q.All {
+					return usagef("--all and --withheld are two lists: give one of them")
+				}
+				return a.listWithheld(c.Context(), api.WithheldQuery{After: q.Before, Limit: q.Limit})
 			}
 			page, err := a.client().Shared(c.Context(), q)
 			if err != nil {
@@ -39,9 +57,35 @@ and lists that spoke for them, which peers are not told. weir status says what i
 	}
 	f := c.Flags()
 	f.BoolVar(&q.All, "all", false, "what was revoked or has ended, too")
+	f.BoolVar(&withheld, "withheld", false, "what is held back, with the reason")
 	f.IntVar(&q.Limit, "limit", 100, "at most so many, up to 1000")
 	f.StringVar(&q.Before, "before", "", "go on behind a page, with its `next`")
 	return a.daemonFlags(a.jsonFlag(c))
+}
+
+func (a *app) listWithheld(ctx context.Context, q api.WithheldQuery) error {
+	page, err := a.client().Withheld(ctx, q)
+	if err != nil {
+		return err
+	}
+	if a.json {
+		return a.printJSON(page)
+	}
+	if len(page.Indicators) == 0 {
+		a.note("nothing is held back")
+		return nil
+	}
+	t := term.NewTable(3, "KIND", "VALUE", "HELD BACK", "BECAUSE OF")
+	for _, w := range page.Indicators {
+		t.Row(w.Kind, w.Value, w.Why, strings.Join(w.Grounds, ", "))
+	}
+	if err := a.print(t, func(_, _ int, text string) string { return text }); err != nil {
+		return err
+	}
+	if page.Next != "" {
+		a.note("there is more: --before '%s'", page.Next)
+	}
+	return nil
 }
 
 func (a *app) printShared(page *api.SharedPage) error {

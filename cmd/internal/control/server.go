@@ -375,6 +375,7 @@ func (s *Server) handle() map[string]handler {
 		api.OpFeedRefresh: overFeeds(s, s.refreshFeed),
 		api.OpFeedApprove: overFeeds(s, s.approveFeed),
 		api.OpShared:      keeping(s, "indicators for peers (share.listen is empty)", func(st *Stores) bool { return st.Share != nil }, s.shared),
+		api.OpWithheld:    keeping(s, "indicators for peers (share.listen is empty)", func(st *Stores) bool { return st.Share != nil }, s.withheld),
 		api.OpItems:       over(s, s.items),
 		api.OpItem:        over(s, s.item),
 		api.OpPreview:     over(s, s.preview),

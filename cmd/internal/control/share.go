@@ -14,6 +14,7 @@ import (
 // Shared knows what is published to peers; *share.Share does.
 type Shared interface {
 	List(before int64, limit int, all bool) (found []share.Published, more bool, err error)
+	Withheld(after string, limit int) (found []share.Withheld, more bool)
 }
 
 const sharedLimit = 100 // of a page that names none
@@ -36,6 +37,20 @@ func (s *Server) shared(_ context.Context, _ *call, st *Stores, in *api.SharedQu
 		})
 		if more {
 			page.Next = strconv.FormatInt(p.Place(), 10)
+		}
+	}
+	return page, nil
+}
+
+func (s *Server) withheld(_ context.Context, _ *call, st *Stores, in *api.WithheldQuery) (any, error) {
+	found, more := st.Share.Withheld(in.After, cmp.Or(in.Limit, sharedLimit))
+	page := api.WithheldPage{Indicators: []api.WithheldIndicator{}}
+	for _, w := range found {
+		page.Indicators = append(page.Indicators, api.WithheldIndicator{
+			Kind: w.Pattern.Kind().String(), Value: w.Pattern.String(), Why: w.Why, Grounds: all(w.Grounds),
+		})
+		if more {
+			page.Next = w.Pattern.Name()
 		}
 	}
 	return page, nil

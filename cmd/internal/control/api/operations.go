@@ -32,6 +32,7 @@ const (
 	OpFeedRefresh = "feed-refresh"
 	OpFeedApprove = "feed-approve"
 	OpShared      = "share-list"
+	OpWithheld    = "share-withheld"
 
 	OpContain       = "contain"
 	OpContained     = "contain-list"
@@ -117,6 +118,8 @@ func daemonOperations() []Operation {
 			Summary: "Let a feed count that was held because it had changed too much"},
 		{Name: OpShared, Method: "GET", Path: "/share", Role: Viewer, Input: SharedQuery{}, Output: SharedPage{}, Codes: []Code{Unavailable},
 			Summary: "What is published to peers, and why"},
+		{Name: OpWithheld, Method: "GET", Path: "/share/withheld", Role: Viewer, Input: WithheldQuery{}, Output: WithheldPage{}, Codes: []Code{Unavailable},
+			Summary: "What is confirmed, or listed for peers, and not published, and why; of very many the first 10,000"},
 		{Name: OpItems, Method: "GET", Path: "/quarantine", Role: Viewer, Input: ItemQuery{}, Output: ItemPage{}, Codes: []Code{Unavailable},
 			Summary: "List messages in quarantine"},
 		{Name: OpItem, Method: "GET", Path: "/quarantine/{id}", Role: Viewer, Input: ItemID{}, Output: Item{}, Codes: []Code{Unavailable, NotFound, Ambiguous},

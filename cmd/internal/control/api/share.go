@@ -15,6 +15,27 @@ type SharedPage struct {
 	Next       string            `json:"next,omitempty" doc:"before= of the next page; absent on the last"`
 }
 
+// WithheldQuery says what of it is listed.
+type WithheldQuery struct {
+	After string `query:"after" doc:"next of the page before"`
+	Limit int    `query:"limit" min:"1" max:"1000" doc:"at most so many; 100 without it"`
+}
+
+// WithheldPage is a part of what is not published to peers, though something speaks
+// for it.
+type WithheldPage struct {
+	Indicators []WithheldIndicator `json:"indicators"`
+	Next       string              `json:"next,omitempty" doc:"after= of the next page; absent on the last"`
+}
+
+// WithheldIndicator is something that peers are not told.
+type WithheldIndicator struct {
+	Kind    string   `json:"kind" enum:"sha256 sha1 md5 address domain url ip"`
+	Value   string   `json:"value" doc:"as a list file has it"`
+	Why     string   `json:"why" doc:"why it is held back, as in the status: ours, TLP, allowed …"`
+	Grounds []string `json:"grounds" doc:"incidents and lists that speak for it"`
+}
+
 // SharedIndicator is something that peers are told.
 type SharedIndicator struct {
 	Kind       string    `json:"kind" enum:"sha256 sha1 md5 address domain url ip"`
