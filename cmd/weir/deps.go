@@ -21,6 +21,7 @@ func deps() cli.Deps {
 			return app.Run(ctx, app.Options{ConfigFile: file, Config: cfg, Version: v})
 		},
 		Rules:        app.Rules,
+		NamedFiles:   app.NamedFiles,
 		VerifyLedger: app.VerifyLedger,
 		Restore:      restore,
 

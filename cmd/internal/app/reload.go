@@ -11,6 +11,7 @@ import (
 	"github.com/fsnotify/fsnotify"
 	"go.uber.org/zap"
 
+	"github.com/weirmail/weir/cmd/internal/secret"
 	"github.com/weirmail/weir/config"
 	"github.com/weirmail/weir/intel"
 	"github.com/weirmail/weir/intel/list"
@@ -184,7 +185,7 @@ func (a *App) reloadConfig(h *house, report *ReloadReport) error {
 	if err != nil {
 		return err
 	}
-	tokens, err := tokensOf(fresh)
+	tokens, err := tokensOf(fresh, secret.Read)
 	if err != nil {
 		return err
 	}

@@ -158,7 +158,7 @@ func (a *App) serveShare() error {
 	if err != nil {
 		return err
 	}
-	tokens, err := tokensOf(cfg)
+	tokens, err := tokensOf(cfg, secret.Read)
 	if err != nil {
 		return err
 	}
@@ -203,14 +203,14 @@ func (a *App) setShare(cfg *config.Config, h *house, r *rules, tokens []share.To
 // leastToken is how long a token has to be, in bytes: nobody finds it by trying.
 const leastToken = 20
 
-// tokensOf reads who is let in.
-func tokensOf(cfg *config.Config) (tokens []share.Token, err error) {
+// tokensOf reads who is let in, with secret.Read or what stands in for it.
+func tokensOf(cfg *config.Config, read func(file string) (string, error)) (tokens []share.Token, err error) {
 	file := string(cfg.Share.TokensFile)
 	if file == "" || cfg.Share.Listen == (config.Listen{}) {
 		return nil, nil
 	}
 	const cure = "write a name, a space and a token of at least 20 characters in each line, into a file of mode 0600 that is the daemon's user's"
-	text, err := secret.Read(file)
+	text, err := read(file)
 	if err != nil {
 		return nil, cfg.Problem("share.tokens_file", err.Error(), cure)
 	}

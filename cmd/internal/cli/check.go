@@ -59,7 +59,13 @@ func (a *app) check(path string) []api.Problem {
 		return problems.Of(err)
 	}
 	all := []api.Problem{}
-	for _, w := range cfg.Warnings() {
+	warnings := cfg.Warnings()
+	if a.deps.NamedFiles != nil {
+		more, wrong := a.deps.NamedFiles(cfg)
+		warnings = append(warnings, more...)
+		all = append(all, problems.Of(wrong)...)
+	}
+	for _, w := range warnings {
 		p := problems.FromConfig(w)
 		p.Severity = "warning"
 		all = append(all, p)

@@ -38,6 +38,9 @@ type Deps struct {
 	// Rules reads the policy, the directory and what else judging needs. The error
 	// names every mistake.
 	Rules func(cfg *config.Config) (filter.Rules, *message.Parser, error)
+	// NamedFiles looks at the files with secrets and the feeds that a configuration
+	// names. The error names every mistake.
+	NamedFiles func(cfg *config.Config) (warnings []*config.Error, err error)
 	// VerifyLedger checks the ledger in a state folder of which no daemon is needed.
 	VerifyLedger func(ctx context.Context, state string, head *ledger.Head) (ledger.Report, error)
 	// Restore makes a state folder of a backup.

@@ -16,7 +16,24 @@ const maxSecret = 64 << 10
 
 // Read gives what a file holds that holds a secret alone, without the line end.
 func Read(file string) (string, error) {
-	if err := Private(file); err != nil {
+	return read(file, os.Geteuid())
+}
+
+// Inspect is Read for whoever checks a configuration. Root may look at a file of the
+// user that the daemon runs as.
+func Inspect(file string) (string, error) {
+	owner := os.Geteuid()
+	if owner == 0 {
+		owner = anyOwner
+	}
+	return read(file, owner)
+}
+
+// anyOwner stands for an owner that does not matter.
+const anyOwner = -1
+
+func read(file string, owner int) (string, error) {
+	if err := private(file, owner); err != nil {
 		return "", err
 	}
 	f, err := os.Open(file)
@@ -37,7 +54,9 @@ func Read(file string) (string, error) {
 
 // Private refuses a file that others can read. What systemd hands over
 // (LoadCredential=) it has guarded itself.
-func Private(file string) error {
+func Private(file string) error { return private(file, os.Geteuid()) }
+
+func private(file string, me int) error {
 	info, err := os.Stat(file)
 	if err != nil {
 		return err
@@ -46,10 +65,10 @@ func Private(file string) error {
 		return nil
 	}
 	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return fmt.Errorf("%s has mode %04o: others than its owner can get at it", file, mode)
+		return fmt.Errorf("%s has mode %04o: others than its owner can get at it; chmod 600 %s", file, mode, file)
 	}
 	owner, ok := info.Sys().(*syscall.Stat_t)
-	if me := uint32(os.Geteuid()); ok && owner.Uid != me && owner.Uid != 0 {
+	if ok && me != anyOwner && owner.Uid != uint32(me) && owner.Uid != 0 {
 		return fmt.Errorf("%s belongs to user %d, and this process is user %d", file, owner.Uid, me)
 	}
 	return nil

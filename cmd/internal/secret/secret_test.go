@@ -37,3 +37,28 @@ func TestASecretIsReadOnlyFromAFileThatIsPrivate(t *testing.T) {
 		t.Errorf("a credential of systemd's: %q, %v", got, err)
 	}
 }
+
+func TestRootMayInspectASecretOfTheDaemonsUser(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give files away")
+	}
+	path := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(path, []byte("x\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(path, 65534, 65534); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := Read(path); err == nil {
+		t.Errorf("another's is read: %q", got)
+	}
+	if got, err := Inspect(path); got != "x" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+	if err := os.Chmod(path, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := Inspect(path); err == nil {
+		t.Errorf("one that all can read: %q", got)
+	}
+}
