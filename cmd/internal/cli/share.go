@@ -23,8 +23,8 @@ func (a *app) shareList() *cobra.Command {
 		Use:   "list",
 		Short: "List what is published to peers",
 		Long: `List the indicators that are published to peers ([share]), the newest first, with the incidents
-and lists that spoke for them, which peers are not told. With --withheld those that are confirmed, or listed for peers, and held
-back, with the reason:
+and lists that spoke for them, which peers are not told. With --withheld those that are
+confirmed, or listed for peers, and held back, with the reason:
 
   ours             a domain, a network or somebody of ours
   TLP              marked more strictly than share.max_tlp
