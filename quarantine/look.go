@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/weirmail/weir/filter/message"
+	"github.com/weirmail/weir/intel"
 	"github.com/weirmail/weir/intel/ledger"
 	"github.com/weirmail/weir/quarantine/blob"
 )
@@ -38,6 +40,49 @@ func (q *Quarantine) Message(ctx context.Context, id, actor, how string) (*Item,
 		return item, nil, errors.Join(err, content.Close())
 	}
 	return item, content, nil
+}
+
+// StoppedBy gives the values that an item was held for, and those for which the
+// lists of today would hold it as well, each once as KIND:VALUE: its own reasons
+// are those of the one rule that decided, and allowing these alone may not let it
+// go. The error satisfies ErrNotFound.
+func (q *Quarantine) StoppedBy(ctx context.Context, id string) ([]string, error) {
+	item, err := q.state(id)
+	if err != nil {
+		return nil, err
+	}
+	var values []string
+	add := func(kind, value string) {
+		if text := kind + ":" + value; kind != "" && len(values) < maxReasons && !slices.Contains(values, text) {
+			values = append(values, text)
+		}
+	}
+	for _, r := range item.Facts.Reasons {
+		add(r.Kind, r.Value)
+	}
+	if item.Gone != "" {
+		return values, nil
+	}
+	scratch := q.o.Scratch()
+	defer func() { _ = scratch.Close() }()
+	content, err := q.load(ctx, item, scratch)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]int, len(item.Recipients))
+	for n := range all {
+		all[n] = n
+	}
+	e, _, err := q.o.Judge.Judge(item.envelope(all), q.current().Parser.Parse(content, scratch))
+	if err != nil {
+		return nil, err
+	}
+	for i := range e.Hits {
+		if h := &e.Hits[i]; h.Indicator.Disposition == intel.Block && !h.Observable.Value.IsZero() {
+			add(h.Observable.Value.Kind().String(), h.Observable.Value.String())
+		}
+	}
+	return values, nil
 }
 
 // load reads an item's bytes into scratch, which keeps large ones off the heap.

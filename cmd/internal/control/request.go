@@ -53,7 +53,7 @@ func (s *Server) askUnblock(ctx context.Context, c *call, st *Stores, in *api.Un
 	value := in.Value
 	if value == "" {
 		var err error
-		if value, err = blockedAs(st, reference); err != nil {
+		if value, err = blockedAs(ctx, st, reference); err != nil {
 			return nil, err
 		}
 	}
@@ -78,7 +78,7 @@ func isText(text string) bool {
 
 // blockedAs gives what a message was blocked for that somebody knows by its
 // reference. The error is an *api.Error where that is not one thing.
-func blockedAs(st *Stores, reference string) (string, error) {
+func blockedAs(ctx context.Context, st *Stores, reference string) (string, error) {
 	if reference == "" {
 		return "", api.Errorf(api.BadRequest, "a request needs a value, or the reference of a message")
 	}
@@ -91,14 +91,8 @@ func blockedAs(st *Stores, reference string) (string, error) {
 	id, err := st.Quarantine.Find(strings.ToUpper(reference))
 	switch {
 	case err == nil:
-		item, err := st.Quarantine.Get(id)
-		if err != nil {
+		if values, err = st.Quarantine.StoppedBy(ctx, id); err != nil {
 			return "", err
-		}
-		for _, r := range item.Facts.Reasons {
-			if r.Source != "" {
-				add(r.Kind, r.Value)
-			}
 		}
 	case !errors.Is(err, quarantine.ErrNotFound):
 		return "", err
@@ -119,7 +113,7 @@ func blockedAs(st *Stores, reference string) (string, error) {
 	case 1:
 		return values[0], nil
 	}
-	return "", &api.Error{Code: api.BadRequest, Text: "the message was stopped for more than one thing: " + strings.Join(values, ", "), Cure: "say which of them, and the reference beside it"}
+	return "", &api.Error{Code: api.BadRequest, Text: "the message was stopped for more than one thing: " + strings.Join(values, ", "), Cure: "say which of them: weir intel unblock VALUE --request --reference " + reference + " --reason TEXT"}
 }
 
 func unknownReference(reference string) error {
@@ -195,7 +189,7 @@ func (s *Server) approveUnblock(ctx context.Context, c *call, st *Stores, in *ap
 		return nil, err
 	}
 	if len(speaks) > 0 && !in.Override {
-		return nil, &api.Error{Code: api.Blocked, Text: strings.Join(speaks, "; "), Cure: "approve it with override and a reason if it is to be allowed all the same"}
+		return nil, &api.Error{Code: api.Blocked, Text: strings.Join(speaks, "; "), Cure: "weir intel approve " + r.ID + " --override --reason TEXT allows it all the same"}
 	}
 	ctx = context.WithoutCancel(ctx) // half of it helps nobody
 	if r, err = st.Requests.Approve(ctx, r.ID, c.caller.Actor, in.Reason, speaks, s.limits().SecondPerson); err != nil {

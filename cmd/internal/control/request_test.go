@@ -30,6 +30,11 @@ func TestAReferenceTellsWhatAMessageWasStoppedFor(t *testing.T) {
 	if _, err := cl.AskUnblock(ctx, api.UnblockAsk{Reference: two, Reason: "x", Until: soon}); codeOf(err) != api.BadRequest || !strings.Contains(err.Error(), "url:https://a.twice.example/, url:https://b.twice.example/") {
 		t.Error(err)
 	}
+	h.WriteList("block/b.txt", "bad.example\n.new.example\n")
+	_, rules := h.Receive(letter("4@a.example", "a@bad.example", "Offers", "https://www.new.example/"), "a@bad.example", "bob@example.org")
+	if _, err := cl.AskUnblock(ctx, api.UnblockAsk{Reference: rules, Reason: "x", Until: soon}); codeOf(err) != api.BadRequest || !strings.Contains(err.Error(), "address:a@bad.example") || !strings.Contains(err.Error(), "url:https://www.new.example/") {
+		t.Errorf("of several rules: %v", err)
+	}
 	for what, in := range map[string]api.UnblockAsk{
 		"nobody knows it":  {Reference: "01KB0000000000000000000001", Reason: "x", Until: soon},
 		"nothing is named": {Reason: "x", Until: soon},

@@ -40,6 +40,7 @@ type Stores struct {
 type Quarantine interface {
 	Find(prefix string) (string, error)
 	Get(id string) (*quarantine.Item, error)
+	StoppedBy(ctx context.Context, id string) ([]string, error)
 	List(ctx context.Context, query quarantine.Query) (quarantine.Page, error)
 	Preview(ctx context.Context, id, actor string) (*quarantine.Item, *quarantine.Preview, error)
 	Message(ctx context.Context, id, actor, how string) (*quarantine.Item, blob.Content, error)
