@@ -116,23 +116,25 @@ func (a *app) printProblems(list []api.Problem) {
 // complainTold prints what the daemon told, and of a release that it refused why
 // and by which options it may go all the same.
 func (a *app) complainTold(e *api.Error) {
-	switch e.Code {
-	case api.Blocked:
-		a.complainLine(e.Text)
-	case api.Uncertain:
+	switch {
+	case e.Blocked != nil:
+		a.complainHeld(e, "--override --reason TEXT")
+	case e.Code == api.Uncertain:
 		a.complainLine(e.Text + "; ask the recipients, or search the MTA's log; the options are --again --reason TEXT")
 	default:
 		a.complainLine(e.Error())
 	}
-	if e.Blocked == nil {
-		return
-	}
+}
+
+// complainHeld prints why today's rules hold a message, and what lets it go.
+func (a *app) complainHeld(e *api.Error, cure string) {
+	a.complainLine(e.Text)
 	for _, r := range e.Blocked.Reasons {
 		if text := reasonText(r); text != "" {
 			_, _ = fmt.Fprintf(a.io.Err, "  %s\n", term.Line(text))
 		}
 	}
-	a.complainLine("if it may go all the same: --override --reason TEXT")
+	a.complainLine("if it may go all the same: " + cure)
 }
 
 // worst joins the codes of several tries: the one that all failures share, else

@@ -106,7 +106,7 @@ func (a *app) unblock(ctx context.Context, u *unblocker) error {
 	defer cl.Close()
 	result := unblockResult{}
 	if result.Plan, err = cl.UnblockPlan(ctx, api.UnblockPlan{Value: u.value, Days: u.days}); err != nil {
-		return err
+		return mayOnlyAsk(err, u.value)
 	}
 	if !a.json {
 		if err := a.printUnblocking(result.Plan); err != nil {
@@ -142,6 +142,18 @@ func (a *app) unblock(ctx context.Context, u *unblocker) error {
 	return nil
 }
 
+// mayOnlyAsk tells somebody who may not allow a value that he may ask for it.
+func mayOnlyAsk(err error, value string) error {
+	var told *api.Error
+	if !errors.As(err, &told) || told.Code != api.Forbidden {
+		return err
+	}
+	return &api.Error{
+		Code: told.Code, Text: "you may not allow " + value + ": that takes the role operator",
+		Cure: "ask for it, and an operator decides: weir intel unblock " + value + " --request --reason TEXT",
+	}
+}
+
 // lasting reads how long something holds, or until when.
 func (a *app) lasting(text string) (time.Time, error) {
 	var d config.Duration
@@ -161,7 +173,11 @@ func (a *app) letGo(ctx context.Context, cl *client.Client, u *unblocker, result
 		codes = append(codes, exitOf(err))
 		if !a.json && err.Error() != "" {
 			_, _ = fmt.Fprintf(a.io.Err, "%s: ", term.Line(what))
-			a.complain(err)
+			if told := errorOf(err); told.Blocked != nil { // options of another command than this one
+				a.complainHeld(told, "weir quarantine release "+what+" --override --reason TEXT")
+			} else {
+				a.complain(err)
+			}
 		}
 		return errorOf(err)
 	}

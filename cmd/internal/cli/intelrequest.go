@@ -214,7 +214,11 @@ func (a *app) approveUnblock(ctx context.Context, id string, d *deciding) error 
 		a.printUnblocked(&result.Approved.Unblocked)
 	}
 	let := unblockResult{Plan: &shown.Evidence}
-	code = worst([]int{code, a.letGo(ctx, cl, &unblocker{reason: d.reason, release: d.release, restore: d.restore}, &let)})
+	left := a.letGo(ctx, cl, &unblocker{reason: d.reason, release: d.release, restore: d.restore}, &let)
+	if left != exitDone && !a.json {
+		a.note("request %s is approved, and %s is allowed; not all that was taken because of it could be let go", shown.Request.ID, shown.Request.Value)
+	}
+	code = worst([]int{code, left})
 	result.Released, result.Restored = let.Released, let.Restored
 	if a.json {
 		if err := a.printJSON(result); err != nil {

@@ -79,7 +79,8 @@ func (a *app) socket() string {
 	}
 	cfg, path, err := a.load()
 	if err != nil {
-		a.warn("%s cannot be used, so the daemon is looked for at %s (weir config check says what is wrong; --socket names another)", path, fallback)
+		a.complain(err) // first: why the wrong socket is asked says what to do
+		a.warn("%s cannot be used, so the daemon is looked for at %s (--socket names another)", path, fallback)
 		return fallback
 	}
 	if cfg.Control.Listen.Network != "unix" { // systemd has the path

@@ -61,6 +61,9 @@ func (s *Server) askUnblock(ctx context.Context, c *call, st *Stores, in *api.Un
 	if err != nil {
 		return nil, err
 	}
+	if err := s.blockedToday(st, u); err != nil {
+		return nil, err
+	}
 	r, isNew, err := st.Requests.Ask(ctx, unblock.Asking{Value: u.line, Reference: reference, Until: in.Until.UTC().Truncate(time.Second), Actor: c.caller.Actor, Reason: in.Reason})
 	if err != nil {
 		return nil, err
@@ -70,6 +73,21 @@ func (s *Server) askUnblock(ctx context.Context, c *call, st *Stores, in *api.Un
 		return nil, err
 	}
 	return api.UnblockAsked{Request: requestTold(&r, names{}), New: isNew, Known: known.(api.IntelShown)}, nil
+}
+
+// blockedToday refuses a value that no entry in force blocks: allowing it would
+// change nothing. Whether something else outweighs that entry is for who decides.
+func (s *Server) blockedToday(st *Stores, u *unblockable) error {
+	_, listed, err := s.listedNow(st, u)
+	if err != nil || slices.ContainsFunc(listed, func(c api.Candidate) bool {
+		return c.Disposition == intel.Block.String() && c.Outcome != string(match.Expired)
+	}) {
+		return err
+	}
+	return &api.Error{
+		Code: api.NotFound, Text: "nothing blocks " + u.line + " today: no list and no feed",
+		Cure: "with the reference alone the request is for what stopped the message, and one that was held for an entry that is gone is let go by weir quarantine release",
+	}
 }
 
 func isText(text string) bool {

@@ -70,7 +70,7 @@ func TestARequestIsApprovedUnlessSomethingSpeaksAgainstIt(t *testing.T) {
 	if err != nil || len(shown.Against) != 1 || !strings.Contains(shown.Against[0], "has come up since") || len(shown.Evidence.Items) != 1 || shown.Evidence.Passed != 1 {
 		t.Fatalf("%+v, %v", shown, err)
 	}
-	if _, err := cl.ApproveUnblock(ctx, api.UnblockApprove{ID: id, Reason: "it is"}); codeOf(err) != api.Blocked {
+	if _, err := cl.ApproveUnblock(ctx, api.UnblockApprove{ID: id, Reason: "it is"}); codeOf(err) != api.Blocked || !strings.Contains(err.Error(), "--override") {
 		t.Fatal(err)
 	}
 	// Nobody approves what he asked for, where that is set, and allows nothing alone.
