@@ -66,9 +66,23 @@ func (a *app) printShown(s *api.IntelShown) error {
 	}
 	if len(s.History) > 0 {
 		a.title("History")
-		return a.printHistory(s.History)
+		if err := a.printHistory(s.History); err != nil {
+			return err
+		}
 	}
+	a.printTakenOut(s.TakenOut)
 	return nil
+}
+
+// listName gives an operators' list as people know it, block/operator.txt.
+func listName(file string) string {
+	return filepath.Join(filepath.Base(filepath.Dir(file)), filepath.Base(file))
+}
+
+func (a *app) printTakenOut(all []api.TakenOut) {
+	for i := range all {
+		a.printLine("no longer in %s, edited by hand: %s", listName(all[i].File), all[i].Entry)
+	}
 }
 
 // hitsText says what an entry did since hits are counted.
@@ -86,6 +100,9 @@ func (a *app) intelHistory() *cobra.Command {
 	return a.daemonFlags(a.jsonFlag(&cobra.Command{
 		Use:   "history VALUE",
 		Short: "Show what operators did about a value, when and why",
+		Long: `Show what operators did about a value and about the patterns that cover it (.evil.example,
+the beginning of a URL, a range), when and why. An entry that they added and somebody took
+out of the list by hand is named: nothing else records that.`,
 		Args:  cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			cl := a.client()
@@ -101,7 +118,11 @@ func (a *app) intelHistory() *cobra.Command {
 				a.printLine("operators did nothing about %s", history.Value)
 				return nil
 			}
-			return a.printHistory(history.Events)
+			if err := a.printHistory(history.Events); err != nil {
+				return err
+			}
+			a.printTakenOut(history.TakenOut)
+			return nil
 		},
 	}))
 }
@@ -118,7 +139,7 @@ func (a *app) printHistory(events []api.Event) error {
 		}
 		place := ""
 		if data.File != "" {
-			place = filepath.Join(filepath.Base(filepath.Dir(data.File)), filepath.Base(data.File))
+			place = listName(data.File)
 		}
 		t.Row(when(e.Time), who, e.Type, place, data.Entry, e.Reason)
 	}

@@ -54,7 +54,7 @@ func (s *Server) intelShow(_ context.Context, _ *call, st *Stores, in *api.Intel
 	if st.Hits != nil {
 		shown.Counted = st.Hits.Since()
 	}
-	if shown.History, err = historyOf(st, p); err == nil && len(shown.History) > shownHistory {
+	if shown.History, shown.TakenOut, err = s.historyOf(st, u); err == nil && len(shown.History) > shownHistory {
 		shown.History = shown.History[len(shown.History)-shownHistory:]
 	}
 	return shown, err
@@ -65,21 +65,12 @@ func (s *Server) intelHistory(_ context.Context, _ *call, st *Stores, in *api.In
 	if err != nil {
 		return nil, err
 	}
-	events, err := historyOf(st, p)
-	return api.IntelHistory{Value: p.String(), Events: events}, err
-}
-
-// historyOf gives what was recorded about a pattern.
-func historyOf(st *Stores, p intel.Pattern) ([]api.Event, error) {
-	state, err := st.Ledger.State(entityOf(p))
+	u, err := unblockableFor(p)
 	if err != nil {
 		return nil, err
 	}
-	events, who := []api.Event{}, names{}
-	for i := range state.Events {
-		events = append(events, eventOf(&state.Events[i], who))
-	}
-	return events, nil
+	events, taken, err := s.historyOf(st, u)
+	return api.IntelHistory{Value: p.String(), Events: events, TakenOut: taken}, err
 }
 
 // ages tells when entries were added.

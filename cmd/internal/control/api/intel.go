@@ -60,13 +60,22 @@ type IntelShown struct {
 	Answer  string      `json:"answer" enum:"block allow none" doc:"what decides about it"`
 	Listed  []Candidate `json:"listed" doc:"every entry that matches it, the most specific first"`
 	Counted time.Time   `json:"counted,omitzero" doc:"since when hits are counted"`
-	History []Event     `json:"history" doc:"what operators did about it, the newest last; 20 at most"`
+	History []Event     `json:"history" doc:"what operators did about it and about the patterns that cover it, the newest last; 20 at most"`
+	// TakenOut is derived: nothing records an edit by hand.
+	TakenOut []TakenOut `json:"taken_out" doc:"entries that operators added and that no longer stand in the list: somebody edited it by hand"`
+}
+
+// TakenOut is an entry that somebody took out of an operators' list by hand.
+type TakenOut struct {
+	Entry string `json:"entry" doc:"the line as it was written"`
+	File  string `json:"file"`
 }
 
 // IntelHistory is what operators did about a value.
 type IntelHistory struct {
-	Value  string  `json:"value" doc:"canonical"`
-	Events []Event `json:"events" doc:"the newest last"`
+	Value    string     `json:"value" doc:"canonical"`
+	Events   []Event    `json:"events" doc:"about the value and the patterns that cover it, the newest last"`
+	TakenOut []TakenOut `json:"taken_out" doc:"entries that operators added and that no longer stand in the list: somebody edited it by hand"`
 }
 
 // Hits says what an entry did.
