@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"time"
 
@@ -77,18 +78,75 @@ func (a *app) incidentClose() *cobra.Command {
 		Short: "End an incident",
 		Long: `End an incident. What was not pulled by then stays where it is, and what an indicator
 finds later opens another one. With --false-alarm peers who were told of it are told
-that it is nothing bad.` + incidentHelp,
+that it is nothing bad; the entry that it was opened for still stands and blocks, and how to
+take it out is said.` + incidentHelp,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			in.ID = args[0]
-			return a.changeIncident(c, in.Reason, "closing", &wait{}, func(ctx context.Context, cl *client.Client) (*api.IncidentChanged, error) {
-				return cl.CloseIncident(ctx, in)
+			var standing []string
+			err := a.changeIncident(c, in.Reason, "closing", &wait{}, func(ctx context.Context, cl *client.Client) (*api.IncidentChanged, error) {
+				changed, err := cl.CloseIncident(ctx, in)
+				if err == nil && in.FalseAlarm && !a.json {
+					standing = stillStanding(ctx, cl, &changed.Incident)
+				}
+				return changed, err
 			})
+			for _, text := range standing {
+				a.note("%s", text)
+			}
+			return err
 		},
 	}
 	c.Flags().StringVar(&in.Reason, "reason", "", "why, for the ledger")
 	c.Flags().BoolVar(&in.FalseAlarm, "false-alarm", false, "what it was about is nothing bad")
 	return a.daemonFlags(a.jsonFlag(c))
+}
+
+// stillStanding says which entries that an incident was opened for still block, and
+// what takes each out: that it was a false alarm changes no list.
+func stillStanding(ctx context.Context, cl *client.Client, i *api.Incident) []string {
+	kind, value, ok := strings.Cut(i.Key, "|")
+	switch {
+	case !ok:
+		return nil // a person opened it, about mail and not for an entry
+	case kind == "campaign":
+		return []string{fmt.Sprintf("the entries of the campaign %s still stand: weir intel search --disposition block --campaign %q names them", value, value)}
+	case kind == "regexp":
+		return []string{"the entry still stands where a list has it: weir list show names the lists"}
+	case kind == "url" && !strings.Contains(value, "://"):
+		value = "https://" + value // the key is for both schemes
+	}
+	// typed says of a name of one label that it is one, without which it is no value.
+	typed := func(text string) string {
+		if kind == "domain" && !strings.Contains(text, ".") {
+			return kind + ":" + text
+		}
+		return text
+	}
+	shown, err := cl.IntelShow(ctx, api.IntelValue{Value: typed(value)})
+	if err != nil {
+		return []string{fmt.Sprintf("whether %s is still listed could not be asked: %v", value, err)}
+	}
+	var all []string
+	for n := range shown.Listed {
+		c := &shown.Listed[n]
+		if c.Disposition != "block" || c.Outcome == "expired" {
+			continue
+		}
+		text := fmt.Sprintf("%s still stands in %s", c.Entry, c.Source)
+		unblock := fmt.Sprintf("weir intel unblock %s --reason TEXT --yes allows it for a time", typed(shown.Value))
+		file, isList := strings.CutPrefix(c.Source, "list:")
+		switch {
+		case file == "block/operator.txt" && isList:
+			text += fmt.Sprintf(": weir intel remove %s --reason TEXT takes it out", typed(c.Entry))
+		case isList:
+			text += fmt.Sprintf(": take out line %d of %s, or %s", c.Line, file, unblock)
+		default:
+			text += ": " + unblock
+		}
+		all = append(all, text)
+	}
+	return all
 }
 
 func (a *app) incidentNote() *cobra.Command {

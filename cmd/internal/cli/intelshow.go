@@ -103,7 +103,7 @@ func (a *app) intelHistory() *cobra.Command {
 		Long: `Show what operators did about a value and about the patterns that cover it (.evil.example,
 the beginning of a URL, a range), when and why. An entry that they added and somebody took
 out of the list by hand is named: nothing else records that.`,
-		Args:  cobra.ExactArgs(1),
+		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			cl := a.client()
 			defer cl.Close()
