@@ -1,7 +1,6 @@
 package control
 
 import (
-	"cmp"
 	"encoding/json"
 	"net/netip"
 	"path/filepath"
@@ -80,7 +79,7 @@ func (s *Server) historyOf(st *Stores, u *unblockable) ([]api.Event, []api.Taken
 		}
 		taken = append(taken, s.takenOut(p, state.Events)...)
 	}
-	slices.SortStableFunc(events, func(a, b api.Event) int { return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.ID, b.ID)) })
+	slices.SortStableFunc(events, func(a, b api.Event) int { return a.Time.Compare(b.Time) })
 	return events, taken, nil
 }
 
