@@ -216,7 +216,7 @@ func (a *app) approveUnblock(ctx context.Context, id string, d *deciding) error 
 	let := unblockResult{Plan: &shown.Evidence}
 	left := a.letGo(ctx, cl, &unblocker{reason: d.reason, release: d.release, restore: d.restore}, &let)
 	if left != exitDone && !a.json {
-		a.note("request %s is approved, and %s is allowed; not all that was taken because of it could be let go", shown.Request.ID, shown.Request.Value)
+		a.note("request %s is approved, and the entry for %s is written; not all that was taken because of it could be let go", shown.Request.ID, shown.Request.Value)
 	}
 	code = worst([]int{code, left})
 	result.Released, result.Restored = let.Released, let.Restored

@@ -58,5 +58,4 @@ func TestABrokenConfigurationIsNamedBeforeTheDaemonThatDoesNotAnswer(t *testing.
 	if mistake < 0 || socket < mistake {
 		t.Errorf("%s", errs.String())
 	}
-	t.Log(errs.String())
 }
