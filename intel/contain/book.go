@@ -162,11 +162,11 @@ func (r *Request) validate(now time.Time) error {
 	case strings.TrimSpace(r.Reason) == "":
 		return ErrReason
 	case r.Scope != External && r.Scope != Internal && r.Scope != All:
-		return refuse("say external, internal or all", "%.40q is no scope", string(r.Scope))
+		return malformed("say external, internal or all", "%.40q is no scope", string(r.Scope))
 	case r.Action != intel.ActionHold && r.Action != intel.ActionReject:
-		return refuse("say hold or reject", "%s is nothing that a containment does", r.Action)
+		return malformed("say hold or reject", "%s is nothing that a containment does", r.Action)
 	case left <= 0 || left > MaxTime:
-		return refuse("say a time within the next year", "it would end at %s", r.Until.UTC().Format(time.RFC3339))
+		return malformed("say a time within the next year", "it would end at %s", r.Until.UTC().Format(time.RFC3339))
 	}
 	return nil
 }
@@ -247,13 +247,18 @@ func (b *Book) admit(next *Containment, r *Request, now time.Time) ([]*Containme
 	return others, nil // whether the name itself is contained, its entity says
 }
 
-// user gives the containments in force of the person whose login or address this is.
+// user gives the containments in force of the person whose login or address this
+// is, or who has an address that begins so.
 func (s *Snapshot) user(text string, now time.Time) []*Containment {
 	if s == nil {
 		return nil
 	}
+	all := s.byLogin(text)
+	for _, p := range s.known.called(loginOf(text)) {
+		all = append(all, s.addresses[p.Addresses[0]]...)
+	}
 	var found []*Containment
-	for _, c := range s.byLogin(text) {
+	for _, c := range all {
 		if c.InForce(now) && !slices.Contains(found, c) {
 			found = append(found, c)
 		}

@@ -42,6 +42,8 @@ carla@example.org c.smith@example.org;Carla;;;csmith
 @shop.example.org;;shop;;
 sam@example.org;Sam;;;
 sam@sub.example;Samuel;;;
+carl@example.org;Carl;;;cb
+carl@a.sub.example;Carlo;;;cm
 `
 
 func siteWith(t testing.TB, text string) Site {
@@ -349,6 +351,38 @@ func TestOnePersonIsContainedOnceWhateverTheirName(t *testing.T) {
 	}
 }
 
+func TestAPersonIsContainedOnceAndLiftedByTheNameBeforeTheAt(t *testing.T) {
+	for _, names := range [][2]string{
+		{"carla", "carla@example.org"}, {"carla@example.org", "carla"}, {"c.smith", "csmith"}, {"csmith", "c.smith"}, {"carla", "c.smith"},
+	} {
+		h := newHouse(t, people)
+		e := h.contain(User, names[0])
+		_, err := h.Contain(t.Context(), h.request(User, names[1]))
+		var refused *RefusedError
+		if !errors.As(err, &refused) || !strings.Contains(refused.Text, e.ID) || e.Unknown {
+			t.Errorf("%s beside %s: %v", names[1], names[0], err)
+		}
+		if lifted, err := h.Lift(t.Context(), names[1], "unix:1", "x"); err != nil || lifted.ID != e.ID || h.Contained() != nil {
+			t.Errorf("%s by %s: %+v %v", names[0], names[1], lifted, err)
+		}
+	}
+}
+
+func TestWhomTheDirectoryDoesNotKnowIsSaidToBeUnknown(t *testing.T) {
+	if e := newHouse(t, people).contain(User, "bob"); !e.Unknown {
+		t.Errorf("%+v", e)
+	}
+	if e := newHouse(t, people).contain(User, "bob@example.org"); !e.Unknown {
+		t.Errorf("%+v", e)
+	}
+	if e := newHouse(t, people).contain(Client, "10.1.2.3"); e.Unknown {
+		t.Errorf("%+v", e)
+	}
+	if e := newHouse(t, "").contain(User, "bob"); e.Unknown {
+		t.Errorf("without a directory: %+v", e)
+	}
+}
+
 func TestACommittedContainmentHoldsAlthoughTheCallerHasGone(t *testing.T) {
 	h := newHouse(t, "")
 	ctx, cancel := context.WithCancel(t.Context())
@@ -375,6 +409,7 @@ func TestWhatIsNoUserOrClientOfOursIsRefused(t *testing.T) {
 		{User, "MAILER-DAEMON", "mail about mail"},
 		{User, "eve@elsewhere.example", "not in a domain of ours"},
 		{User, "sam", "more than one person: sam@example.org, sam@sub.example"},
+		{User, "carl", "more than one person: carl@a.sub.example, carl@example.org"},
 		{User, "alice@[10.1.2.3]", "not in a domain of ours"},
 		{User, "@example.org", "nothing before the @"},
 		{User, "alice@", "neither a login nor an address"},

@@ -16,25 +16,49 @@ type cover struct {
 	// local domain, unless the directory says whose that is: of domains with all
 	// below them there is no list.
 	everywhere string
+	known      bool // to the directory
 }
 
-// logins knows whose mailbox has which login, as the directory says.
-type logins map[string][]*directory.Person
+// roll knows whom the directory has by a name without a domain.
+type roll struct {
+	logins map[string][]*directory.Person // by the login of their mailbox
+	locals map[string][]*directory.Person // by what stands before the @ of an address in a local domain, without extension
+}
 
-func loginsOf(d *directory.Directory) logins {
-	known := logins{}
-	for p := range d.People() {
+func (s *Site) roll() roll {
+	known := roll{map[string][]*directory.Person{}, map[string][]*directory.Person{}}
+	for p := range s.Directory.People() {
 		if p.Mailbox != "" && len(p.Addresses) > 0 {
-			known[loginOf(p.Mailbox)] = append(known[loginOf(p.Mailbox)], p)
+			known.logins[loginOf(p.Mailbox)] = append(known.logins[loginOf(p.Mailbox)], p)
+		}
+		for _, address := range p.Addresses {
+			at := strings.LastIndexByte(address, '@')
+			if at < 1 || !s.IsLocal(address[at+1:]) {
+				continue
+			}
+			plain := s.base(address)
+			local := plain[:strings.LastIndexByte(plain, '@')]
+			if all := known.locals[local]; !slices.Contains(all, p) {
+				known.locals[local] = append(all, p)
+			}
 		}
 	}
 	return known
 }
 
+// called gives whom a name without a domain means: those who log in so, or else
+// those who have an address that begins so.
+func (k *roll) called(name string) []*directory.Person {
+	if all := k.logins[name]; len(all) > 0 {
+		return all
+	}
+	return k.locals[name]
+}
+
 // cover finds what is a user's by a login or an address. Where the directory does
 // not know the user, a login without a domain and the addresses in the local
 // domains with that local part are one, where there are few domains.
-func (s *Site) cover(value string, known logins) *cover {
+func (s *Site) cover(value string, known *roll) *cover {
 	c := &cover{}
 	if v, err := intel.Address(value); err == nil && strings.Contains(value, "@") {
 		c.address(s, v, known)
@@ -44,10 +68,10 @@ func (s *Site) cover(value string, known logins) *cover {
 	return c
 }
 
-func (c *cover) address(s *Site, v intel.Value, known logins) {
-	if people := known[v.String()]; len(people) > 0 { // a login that looks like an address
+func (c *cover) address(s *Site, v intel.Value, known *roll) {
+	if all := known.logins[v.String()]; len(all) > 0 { // a login that looks like an address
 		c.logins = add(c.logins, v.String())
-		c.people(s, people, known)
+		c.people(s, all, known)
 	}
 	if p := s.person(v); p != nil {
 		c.people(s, []*directory.Person{p}, known)
@@ -55,16 +79,18 @@ func (c *cover) address(s *Site, v intel.Value, known logins) {
 	}
 	plain := s.base(v.String())
 	c.addresses = add(add(c.addresses, v.String()), plain)
-	if local := plain[:strings.LastIndexByte(plain, '@')]; known[local] == nil && len(s.LocalDomains) <= maxDomains {
+	if local := plain[:strings.LastIndexByte(plain, '@')]; known.logins[local] == nil && len(s.LocalDomains) <= maxDomains {
 		c.logins = add(c.logins, local)
 	}
 }
 
-func (c *cover) login(s *Site, login string, known logins) {
+func (c *cover) login(s *Site, login string, known *roll) {
 	c.logins = add(c.logins, login)
-	if people := known[login]; len(people) > 0 {
-		c.people(s, people, known)
-		return
+	if all := known.called(login); len(all) > 0 {
+		c.people(s, all, known)
+		if known.logins[login] != nil {
+			return
+		}
 	}
 	if len(s.LocalDomains) > maxDomains {
 		return // a provider's: the others of that name are somebody else's users
@@ -74,11 +100,8 @@ func (c *cover) login(s *Site, login string, known logins) {
 		if err != nil {
 			continue
 		}
-		switch p := s.person(v); {
-		case p == nil:
+		if s.person(v) == nil {
 			c.addresses = add(c.addresses, v.String())
-		case p.Mailbox == "":
-			c.people(s, []*directory.Person{p}, known)
 		}
 		if strings.HasPrefix(domain, ".") {
 			c.everywhere = login
@@ -88,7 +111,8 @@ func (c *cover) login(s *Site, login string, known logins) {
 
 // people adds what the directory says of people. Whoever has no mailbox of
 // another name logs in as one of their addresses, or as its local part.
-func (c *cover) people(s *Site, all []*directory.Person, known logins) {
+func (c *cover) people(s *Site, all []*directory.Person, known *roll) {
+	c.known = true
 	for _, p := range all {
 		if p.Mailbox != "" {
 			c.logins = add(c.logins, loginOf(p.Mailbox))
@@ -100,7 +124,7 @@ func (c *cover) people(s *Site, all []*directory.Person, known logins) {
 				continue
 			}
 			plain := s.base(address)
-			if local := plain[:strings.LastIndexByte(plain, '@')]; known[local] == nil {
+			if local := plain[:strings.LastIndexByte(plain, '@')]; known.logins[local] == nil {
 				c.logins = add(c.logins, local)
 			}
 		}

@@ -50,7 +50,7 @@ func Export(all []Entry, kind Kind, format Format) (string, error) {
 	case NFT:
 		text = nft(ranges)
 	default:
-		return "", refuse("say plain, postfix-client, postfix-login, postfix-sender or nft", "%.40q is no format", string(format))
+		return "", malformed("say plain, postfix-client, postfix-login, postfix-sender or nft", "%.40q is no format", string(format))
 	}
 	if kind != "" && kind != of {
 		return "", refuse("leave the kind out, or export "+string(Plain), "%s is for the kind %s", format, of)

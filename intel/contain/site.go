@@ -36,13 +36,20 @@ const (
 )
 
 // RefusedError says why something is not contained, and what to do.
-type RefusedError struct{ Text, Cure string }
+type RefusedError struct {
+	Text, Cure string
+	Malformed  bool // the request is none, whoever is meant and whatever is ours
+}
 
 // Error gives text and cure on one line.
 func (e *RefusedError) Error() string { return e.Text + "; " + e.Cure }
 
 func refuse(cure, format string, args ...any) error {
 	return &RefusedError{Text: fmt.Sprintf(format, args...), Cure: cure}
+}
+
+func malformed(cure, format string, args ...any) error {
+	return &RefusedError{Text: fmt.Sprintf(format, args...), Cure: cure, Malformed: true}
 }
 
 // value gives the canonical form of what shall be contained. The error is a
@@ -58,7 +65,7 @@ func (s *Site) value(kind Kind, text string) (string, error) {
 		}
 		return rangeText(p), nil
 	}
-	return "", refuse("say user or ip", "%.40q is no kind of what can be contained", string(kind))
+	return "", malformed("say user or ip", "%.40q is no kind of what can be contained", string(kind))
 }
 
 // rangeText writes a single address without the length of its prefix.
@@ -76,9 +83,9 @@ func (s *Site) user(text string) (string, error) {
 	case text == "" || text == "<>":
 		return "", refuse(who, "the null sender is no user: bounces come from it")
 	case len(text) > maxValue:
-		return "", refuse(who, "%.40q… has %d bytes; %d are the most", text, len(text), maxValue)
+		return "", malformed(who, "%.40q… has %d bytes; %d are the most", text, len(text), maxValue)
 	case !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) }):
-		return "", refuse(who, "%q has white space or control characters, or is not UTF-8", text)
+		return "", malformed(who, "%q has white space or control characters, or is not UTF-8", text)
 	}
 	if !strings.Contains(text, "@") {
 		login := loginOf(text)
@@ -92,10 +99,10 @@ func (s *Site) user(text string) (string, error) {
 	}
 	v, err := intel.Address(text)
 	if err != nil {
-		return "", refuse(who, "%q is neither a login nor an address: %v", text, err)
+		return "", malformed(who, "%q is neither a login nor an address: %v", text, err)
 	}
 	if len(v.String()) > maxValue {
-		return "", refuse(who, "%.40q… has %d bytes; %d are the most", v, len(v.String()), maxValue)
+		return "", malformed(who, "%.40q… has %d bytes; %d are the most", v, len(v.String()), maxValue)
 	}
 	if v.Host() == "" || !s.IsLocal(v.Host()) {
 		return "", refuse("block it in a list (lists/block); what is ours stands in mail.local_domains", "%s is not in a domain of ours", v)
@@ -106,22 +113,21 @@ func (s *Site) user(text string) (string, error) {
 	return v.String(), nil
 }
 
-// namesakes gives the addresses of those whom the directory knows by a local part
-// and who could all have it as their login.
+// namesakes gives an address of each whom the directory knows by what stands before
+// the @, where nobody logs in so.
 func (s *Site) namesakes(login string) (all []string) {
-	if len(s.LocalDomains) > maxDomains || loginsOf(s.Directory)[login] != nil {
+	known := s.roll()
+	if known.logins[login] != nil {
 		return nil
 	}
-	var seen []*directory.Person
-	for _, domain := range s.LocalDomains {
-		v, err := intel.Address(login + "@" + strings.TrimPrefix(domain, "."))
-		if err != nil {
-			continue
-		}
-		if p := s.person(v); p != nil && p.Mailbox == "" && !slices.Contains(seen, p) {
-			seen, all = append(seen, p), append(all, v.String())
-		}
+	for _, p := range known.locals[login] {
+		i := slices.IndexFunc(p.Addresses, func(address string) bool {
+			plain := s.base(address)
+			return plain[:strings.LastIndexByte(plain, '@')] == login && s.IsLocal(plain[strings.LastIndexByte(plain, '@')+1:])
+		})
+		all = append(all, p.Addresses[i])
 	}
+	slices.Sort(all)
 	return all
 }
 
@@ -132,7 +138,7 @@ func (s *Site) client(text string) (netip.Prefix, error) {
 	text = strings.TrimSpace(text)
 	p, err := parseRange(text)
 	if err != nil {
-		return p, refuse(which, "%.60q is %v", text, err)
+		return p, malformed(which, "%.60q is %v", text, err)
 	}
 	least := leastBits4
 	if p.Addr().Is6() {

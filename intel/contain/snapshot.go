@@ -14,7 +14,8 @@ import (
 type Snapshot struct {
 	site       *Site
 	all        []*Containment // sorted by ID
-	names      map[*Containment][]string
+	known      roll
+	who        map[*Containment]*cover
 	logins     map[string][]*Containment
 	addresses  map[string][]*Containment
 	everywhere map[string][]*Containment // by local part, in any local domain
@@ -35,16 +36,15 @@ func newSnapshot(all []*Containment, site *Site) *Snapshot {
 		return nil
 	}
 	s := &Snapshot{
-		site: site, all: all, names: map[*Containment][]string{}, logins: map[string][]*Containment{}, addresses: map[string][]*Containment{},
+		site: site, all: all, known: site.roll(), who: map[*Containment]*cover{}, logins: map[string][]*Containment{}, addresses: map[string][]*Containment{},
 		everywhere: map[string][]*Containment{}, ranges: map[netip.Prefix]*Containment{},
 	}
 	slices.SortFunc(all, func(a, b *Containment) int { return strings.Compare(a.ID, b.ID) })
-	known := loginsOf(site.Directory)
 	for _, c := range all {
 		if c.Kind == Client {
 			s.addRange(c)
 		} else {
-			s.addUser(c, known)
+			s.addUser(c)
 		}
 	}
 	slices.Sort(s.bits)
@@ -56,15 +56,15 @@ func (s *Snapshot) addRange(c *Containment) {
 	if err != nil {
 		return // no version of Weir recorded it
 	}
-	s.ranges[p], s.names[c] = c, []string{c.Value}
+	s.ranges[p] = c
 	if !slices.Contains(s.bits, p.Bits()) {
 		s.bits = append(s.bits, p.Bits())
 	}
 }
 
-func (s *Snapshot) addUser(c *Containment, known logins) {
-	who := s.site.cover(c.Value, known)
-	s.names[c] = who.names()
+func (s *Snapshot) addUser(c *Containment) {
+	who := s.site.cover(c.Value, &s.known)
+	s.who[c] = who
 	for _, login := range who.logins {
 		s.logins[login] = append(s.logins[login], c)
 	}
@@ -177,7 +177,8 @@ func (s *Snapshot) byClient(v intel.Value) (found []*Containment) {
 // Entry is a containment and all that it is about.
 type Entry struct {
 	*Containment
-	Names []string // logins and addresses of the user, or the range
+	Names   []string // logins and addresses of the user, or the range
+	Unknown bool     // that there is a directory, and the user is not in it
 }
 
 // List gives the containments in force, the oldest first.
@@ -188,8 +189,16 @@ func (s *Snapshot) List(now time.Time) []Entry {
 	var all []Entry
 	for _, c := range s.all {
 		if c.InForce(now) {
-			all = append(all, Entry{c, s.names[c]})
+			all = append(all, s.entry(c))
 		}
 	}
 	return all
+}
+
+func (s *Snapshot) entry(c *Containment) Entry {
+	e := Entry{Containment: c, Names: []string{c.Value}}
+	if who := s.who[c]; who != nil {
+		e.Names, e.Unknown = who.names(), s.site.Directory != nil && !who.known
+	}
+	return e
 }

@@ -77,10 +77,14 @@ func TestALoginAnAddressAndItsAliasesAreOnePerson(t *testing.T) {
 			[]string{"bob", "carla@example.org"},
 		},
 		{
-			"a login like addresses of those who have another", "address;mailbox\ncarla@example.org;csmith\ncarla@a.sub.example;cjones\n", "carla",
-			[]string{"carla"},
-			[]string{"carla@b.sub.example"},
-			[]string{"csmith", "cjones", "carla@example.org", "carla@a.sub.example"},
+			"a name that is nobody's login, and begins the address of one who has another", people, "carla",
+			[]string{"carla", "csmith", "carla@example.org"},
+			[]string{"carla@example.org", "c.smith@example.org"},
+			[]string{"alice", "alice@example.org"},
+		},
+		{
+			"a name that begins an alias below a local domain", "address;mailbox\nx@example.org carla+x@a.sub.example;csmith\n", "Carla",
+			[]string{"csmith"}, []string{"x@example.org", "carla+x@a.sub.example"}, nil,
 		},
 		{
 			"a domain that the directory has as a whole", people, "eve@sub.example",

@@ -87,6 +87,9 @@ func (a *app) containOne(ctx context.Context, in api.Contain) error {
 		err = a.printJSON(told)
 	} else {
 		a.printContainment(&told.Containment)
+		if told.Containment.Unknown {
+			a.warn("the directory knows nobody by %s: only mail under these names is contained", told.Containment.Value)
+		}
 	}
 	if err == nil && told.Idle != "" {
 		if !a.json {
@@ -210,8 +213,12 @@ only if it is 0.`,
   weir contain export --format postfix-login > contained && postmap contained`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if in.Format == "json" {
+			switch in.Format {
+			case "json":
 				return a.exportJSON(c.Context(), in.Kind)
+			case "plain", "postfix-client", "postfix-login", "postfix-sender", "nft":
+			default:
+				return usagef("--format %q is none of plain, postfix-client, postfix-login, postfix-sender, nft and json", in.Format)
 			}
 			var text strings.Builder // nothing is printed unless all of it came
 			if err := a.client().ExportContained(c.Context(), in, &text); err != nil {

@@ -3,6 +3,7 @@ package control
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 
 	"github.com/weirmail/weir/cmd/internal/control/api"
@@ -19,7 +20,10 @@ type Contained interface {
 }
 
 func (s *Server) contain(ctx context.Context, c *call, st *Stores, in *api.Contain) (any, error) {
-	action, _ := intel.ParseAction(in.Action)
+	action, ok := intel.ParseAction(in.Action)
+	if !ok {
+		return nil, &api.Error{Code: api.BadRequest, Text: fmt.Sprintf("%.40q is nothing that a containment does", in.Action), Cure: "say hold or reject"}
+	}
 	e, err := st.Contained.Contain(ctx, contain.Request{
 		Kind: contain.Kind(in.Kind), Value: in.Value, Scope: contain.Scope(in.Scope), Action: action, Until: in.Until,
 		Actor: c.caller.Actor, Reason: in.Reason, Replace: in.Replace,
@@ -78,7 +82,7 @@ const modeObserve = "observe"
 
 func containmentOf(e contain.Entry, who names) api.Containment {
 	return api.Containment{
-		ID: e.ID, Kind: string(e.Kind), Value: e.Value, Names: all(e.Names), Scope: string(e.Scope), Action: e.Action.String(),
+		ID: e.ID, Kind: string(e.Kind), Value: e.Value, Names: all(e.Names), Unknown: e.Unknown, Scope: string(e.Scope), Action: e.Action.String(),
 		Since: e.Since, Until: e.Until, Actor: e.Actor, User: who.of(e.Actor), Reason: e.Reason,
 	}
 }
@@ -101,6 +105,9 @@ func containError(err error) error {
 	switch {
 	case errors.As(err, &refused):
 		told.Code, told.Text, told.Cure = api.Refused, refused.Text, refused.Cure
+		if refused.Malformed {
+			told.Code = api.BadRequest
+		}
 	case errors.Is(err, contain.ErrReason):
 		told.Code = api.BadRequest
 	case errors.Is(err, contain.ErrNotFound):

@@ -15,17 +15,18 @@ type Contain struct {
 
 // Containment is one in force.
 type Containment struct {
-	ID     string    `json:"id"`
-	Kind   string    `json:"kind" enum:"user ip"`
-	Value  string    `json:"value" doc:"canonical"`
-	Names  []string  `json:"names" doc:"all that it is about: the user's logins and addresses as the directory has them now, or the range"`
-	Scope  string    `json:"scope" enum:"external internal all"`
-	Action string    `json:"action" enum:"hold reject"`
-	Since  time.Time `json:"since"`
-	Until  time.Time `json:"until"`
-	Actor  string    `json:"actor" doc:"who made it, or changed it last"`
-	User   string    `json:"user,omitempty" doc:"the name of who did, where it has one"`
-	Reason string    `json:"reason"`
+	ID      string    `json:"id"`
+	Kind    string    `json:"kind" enum:"user ip"`
+	Value   string    `json:"value" doc:"canonical"`
+	Names   []string  `json:"names" doc:"all that it is about: the user's logins and addresses as the directory has them now, or the range"`
+	Unknown bool      `json:"unknown,omitempty" doc:"there is a directory, and the user is not in it"`
+	Scope   string    `json:"scope" enum:"external internal all"`
+	Action  string    `json:"action" enum:"hold reject"`
+	Since   time.Time `json:"since"`
+	Until   time.Time `json:"until"`
+	Actor   string    `json:"actor" doc:"who made it, or changed it last"`
+	User    string    `json:"user,omitempty" doc:"the name of who did, where it has one"`
+	Reason  string    `json:"reason"`
 }
 
 // Contained says what came of a containment.
