@@ -54,12 +54,8 @@ func suspectOwn(e *Entry, own []string, add func(reason, cure string)) {
 	if e.Disposition != intel.Block || len(e.Roles) > 0 && !slices.Contains(e.Roles, intel.RoleRcpt) {
 		return
 	}
-	name := e.Pattern.Text()
-	for _, domain := range own {
-		if domain == name || e.Pattern.Form() == intel.FormBelow && strings.HasSuffix(domain, "."+name) {
-			add("blocks mail to "+domain+", which is yours", "write in=envelope-from,header-from,url for what comes from elsewhere under that name")
-			return
-		}
+	if domain := ownDomain(&e.Indicator, own); domain != "" {
+		add("blocks mail to "+domain+", which is yours", "write in=envelope-from,header-from,url for what comes from elsewhere under that name")
 	}
 }
 
@@ -80,19 +76,11 @@ func suspectURL(e *Entry, add func(reason, cure string)) {
 }
 
 func suspectIP(e *Entry, add func(reason, cure string)) {
-	block, err := netip.ParsePrefix(e.Pattern.Text())
-	if err != nil {
-		addr, err := netip.ParseAddr(e.Pattern.Text())
-		if err != nil {
-			return // unreachable: no other text is of this kind
-		}
-		block = netip.PrefixFrom(addr, addr.BitLen())
+	block, ok := blockOf(e.Pattern)
+	if !ok {
+		return // unreachable: no other text is of this kind
 	}
-	widest := 8
-	if block.Addr().Is6() {
-		widest = 19 // the largest block that a registry has handed out
-	}
-	if block.Bits() < widest {
+	if block.Bits() < widest(block) {
 		add(fmt.Sprintf("covers more than any one network has: /%d", block.Bits()), "write a smaller range")
 	}
 	if e.Disposition != intel.Block {

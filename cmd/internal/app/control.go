@@ -22,6 +22,7 @@ import (
 	"github.com/weirmail/weir/intel/disk"
 	"github.com/weirmail/weir/intel/ident"
 	"github.com/weirmail/weir/intel/ledger"
+	"github.com/weirmail/weir/intel/list"
 	"github.com/weirmail/weir/intel/store"
 )
 
@@ -43,7 +44,7 @@ func (a *App) serveControl() error {
 		Limits: func() control.Limits {
 			now := a.current()
 			return control.Limits{MessageSize: int64(now.Milter.MessageSizeLimit), LookBack: time.Duration(now.Journal.Lookback), ListsDir: string(now.Lists.Dir),
-				OwnDomains: ownDomains(now), SecondPerson: now.Unblock.SecondPerson}
+				Own: list.Own{Domains: ownDomains(now), Networks: prefixes(now.Mail.InternalNetworks)}, SecondPerson: now.Unblock.SecondPerson}
 		},
 		Access: accessOf(cfg), Logger: a.log.Logger, Metrics: a.metrics,
 	})

@@ -26,7 +26,14 @@ func (d *dispositionFlags) add(c *cobra.Command) {
 	f.BoolVar(&d.block, "block", false, "what it matches is blocked")
 	f.BoolVar(&d.allow, "allow", false, "what it matches is allowed, for a time")
 	f.BoolVar(&d.watch, "watch", false, "what it matches is only noted")
-	c.MarkFlagsMutuallyExclusive("block", "allow", "watch")
+}
+
+// check refuses more than one of them.
+func (d *dispositionFlags) check() error {
+	if d.block && (d.allow || d.watch) || d.allow && d.watch {
+		return usagef("say one of --block, --allow and --watch, not several")
+	}
+	return nil
 }
 
 // word gives the disposition, "" if none is given.
@@ -51,6 +58,7 @@ type adding struct {
 	entry         api.IntelEntry // of add; of import what holds for each entry that says nothing else
 	until, reason string
 
+	wide    bool
 	format  string
 	columns []string
 	yes     bool
@@ -62,6 +70,7 @@ func (n *adding) add(c *cobra.Command) {
 	f.StringVar(&n.reason, "reason", "", "why, for the ledger")
 	f.StringVar(&n.until, "until", "", "how `long` the entry holds: 30d, or a time such as 2026-12-31; what is allowed holds for "+allowFor+" without it, anything else for good")
 	f.IntVar(&n.entry.Confidence, "confidence", 0, "how sure you are, 1 to 100")
+	f.BoolVar(&n.wide, "wide", false, "also what is too wide: .com, 0.0.0.0/0, a block of a domain or network of yours")
 	f.StringVar(&n.entry.TLP, "tlp", "", "how far it may be passed on: clear, green, amber, amber+strict or red")
 	f.StringVar(&n.entry.Note, "note", "", "for people here; without it the note says who and why")
 	f.StringVar(&n.entry.Campaign, "campaign", "", "what it belongs to")
@@ -69,7 +78,13 @@ func (n *adding) add(c *cobra.Command) {
 }
 
 // read checks the flags and completes them.
-func (n *adding) read(a *app) error {
+func (n *adding) read(a *app, c *cobra.Command) error {
+	if err := n.check(); err != nil {
+		return err
+	}
+	if c.Flags().Changed("confidence") && (n.entry.Confidence < 1 || n.entry.Confidence > 100) {
+		return usagef("a confidence of %d: it is 1 to 100, or left out", n.entry.Confidence)
+	}
 	if n.word() == "" {
 		return usagef("say what it does: --block, --allow or --watch")
 	}
@@ -100,18 +115,19 @@ in the ledger, and weir intel history tells it.
 
 VALUE is written as in a list file, without options: evil.example, .evil.example for all
 below it too, a URL, a URL and * for all that begin so, an address, a digest, a range.
-Regular expressions belong into a list file.`,
+Regular expressions belong into a list file. What would stop all mail, such as .com,
+0.0.0.0/0 or a block of your own domain, is refused without --wide.`,
 		Example: `  weir intel add .evil.example --block --reason "phishing, case 12"
   weir intel add invoice@evil.example --watch --until 14d --reason "seen in a report" --confidence 60 --tlp amber`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			if err := n.read(a); err != nil {
+			if err := n.read(a, c); err != nil {
 				return err
 			}
 			n.entry.Value = args[0]
 			cl := a.client()
 			defer cl.Close()
-			changed, err := cl.IntelAdd(c.Context(), api.IntelAdd{Disposition: n.word(), Entries: []api.IntelEntry{n.entry}, Reason: n.reason})
+			changed, err := cl.IntelAdd(c.Context(), api.IntelAdd{Disposition: n.word(), Entries: []api.IntelEntry{n.entry}, Reason: n.reason, Wide: n.wide})
 			if err != nil {
 				return err
 			}
@@ -134,6 +150,9 @@ weir intel unblock allows it all the same.`,
 		Example: `  weir intel remove .evil.example --reason "was a false alarm"`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := d.check(); err != nil {
+				return err
+			}
 			if strings.TrimSpace(reason) == "" {
 				return usagef("a change of what is known needs a --reason")
 			}
@@ -178,7 +197,11 @@ func (a *app) printListing(r *api.IntelChanged, wanted string) error {
 	if r.Answer == "" {
 		return exitWith(code)
 	}
-	a.printf("today: %s\n", a.disposition(r.Answer))
+	if wanted == intel.Watch.String() && r.Answer == "none" && code == exitDone {
+		a.printf("today: watched\n")
+	} else {
+		a.printf("today: %s\n", a.disposition(r.Answer))
+	}
 	for i := range r.Listed {
 		if c := &r.Listed[i]; c.Outcome == "decides" && wanted != "" && r.Answer != wanted {
 			a.complainLine("what decides is another entry: " + c.Explanation)
@@ -213,14 +236,15 @@ Formats are those of weir intel export: plain (one value a line), csv, stix (a b
 STIX 2.1) and misp (an event). A csv has the columns of weir intel export --format csv,
 or those that --column names, by heading or number. What the file says of an entry (its
 end, confidence, marking, note, campaign and ID) is taken over; the flags hold for entries
-of which it says nothing. What cannot be taken over is counted.
+of which it says nothing. What cannot be taken over is counted, and so is what is too wide,
+without --wide; a block of your own domain or network refuses the file.
 
 More than 10 000 entries belong into a list file of their own, or into a feed.`,
 		Example: `  weir intel import report.json --format stix --block --reason "CERT bulletin 7"
   weir intel import iocs.csv --format csv --column value=1 --column note=3 --watch --reason "case 12" --yes`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			if err := n.read(a); err != nil {
+			if err := n.read(a, c); err != nil {
 				return err
 			}
 			return a.importFile(c.Context(), args[0], &n)
@@ -245,7 +269,7 @@ func (a *app) importFile(ctx context.Context, name string, n *adding) error {
 	if len(text) > maxImport {
 		return fmt.Errorf("%s has more than %d bytes", name, maxImport)
 	}
-	in := api.IntelAdd{Disposition: n.word(), Reason: n.reason, DryRun: !n.yes}
+	in := api.IntelAdd{Disposition: n.word(), Reason: n.reason, Wide: n.wide, DryRun: !n.yes}
 	var read format.Report
 	if in.Entries, read, err = a.entriesOf(name, text, n); err != nil {
 		return err
@@ -281,7 +305,7 @@ func (a *app) entriesOf(name string, text []byte, n *adding) ([]api.IntelEntry, 
 	d, _ := intel.ParseDisposition(n.word())
 	o := format.Options{
 		Open:   func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(text)), nil },
-		Source: name, Disposition: d, Now: a.now(), Internal: true, MaxEntries: 1_000_000,
+		Source: name, Disposition: d, Now: a.now(), Internal: true, Wide: n.wide, MaxEntries: 1_000_000,
 	}
 	switch n.format {
 	case "plain", "stix", "misp":

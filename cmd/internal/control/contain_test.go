@@ -150,8 +150,8 @@ func TestWhatIsNotContainedIsSaid(t *testing.T) {
 	}{
 		"contained already": {func(*api.Contain) {}, api.Refused},
 		"a stranger":        {func(in *api.Contain) { in.Value = "eve@elsewhere.example" }, api.Refused},
-		"no kind":           {func(in *api.Contain) { in.Kind = "host" }, api.Refused},
-		"no action":         {func(in *api.Contain) { in.Value, in.Action = "bob", "drop" }, api.Refused},
+		"no kind":           {func(in *api.Contain) { in.Kind = "host" }, api.BadRequest},
+		"no action":         {func(in *api.Contain) { in.Value, in.Action = "bob", "drop" }, api.BadRequest},
 		"no scope":          {func(in *api.Contain) { in.Value, in.Scope = "bob", "" }, api.BadRequest},
 		"no end":            {func(in *api.Contain) { in.Value, in.Until = "bob", time.Time{} }, api.BadRequest},
 		"an empty reason":   {func(in *api.Contain) { in.Value, in.Reason = "bob", " " }, api.BadRequest},

@@ -25,6 +25,9 @@ func (s *Server) intelAdd(ctx context.Context, c *call, st *Stores, in *api.Inte
 	if l.disposition == intel.Allow && s.limits().SecondPerson {
 		return nil, errSecondPerson()
 	}
+	if err := s.mayBeWide(in, l.change.Put); err != nil {
+		return nil, err
+	}
 	if in.DryRun {
 		dir, err := s.listsDir()
 		if err != nil {
@@ -42,6 +45,20 @@ func (s *Server) intelAdd(ctx context.Context, c *call, st *Stores, in *api.Inte
 	}
 	answer := api.IntelChanged{Changes: changesOf(result), Reloaded: reloaded, Warnings: s.warningsOf(result, l.disposition)}
 	return answer, s.answerNow(st, result, &answer)
+}
+
+// mayBeWide refuses what would stop all mail, unless it was asked for as such.
+func (s *Server) mayBeWide(in *api.IntelAdd, put []intel.Indicator) error {
+	if in.Wide {
+		return nil
+	}
+	own := s.limits().Own
+	for i := range put {
+		if reason, cure := list.TooWide(&put[i], own); reason != "" {
+			return &api.Error{Code: api.Refused, Text: fmt.Sprintf("%s is too wide: it %s", put[i].Pattern, reason), Cure: cure + ", or add --wide if all of that is meant"}
+		}
+	}
+	return nil
 }
 
 // answerNow says of one value what decides about it now.

@@ -200,7 +200,7 @@ func (s *Server) warningsOf(r *edit.Result, d intel.Disposition) []api.Problem {
 	if len(lines) == 0 {
 		return nil
 	}
-	report := list.Lint([]list.File{{Name: r.File, Source: edit.Source(d), Disposition: d}}, list.LintOptions{Now: time.Now(), Own: s.limits().OwnDomains})
+	report := list.Lint([]list.File{{Name: r.File, Source: edit.Source(d), Disposition: d}}, list.LintOptions{Now: time.Now(), Own: s.limits().Own.Domains})
 	var warnings []api.Problem
 	for _, p := range report.Problems {
 		if lines[p.Line] {

@@ -22,6 +22,7 @@ import (
 
 	"github.com/weirmail/weir/cmd/internal/control/api"
 	"github.com/weirmail/weir/intel/ledger"
+	"github.com/weirmail/weir/intel/list"
 	"github.com/weirmail/weir/intel/list/edit"
 	"github.com/weirmail/weir/intel/store"
 )
@@ -59,7 +60,7 @@ type Limits struct {
 	LookBack     time.Duration // how far back incidents look that say nothing else; 0: 30 days
 	ListsDir     string        // where list files stand; empty: operators cannot write lists here
 	SecondPerson bool          // nobody allows alone what he wants allowed
-	OwnDomains   []string      // of this site, canonical: an entry that blocks one is warned of
+	Own          list.Own      // of this site: an entry that blocks some of it has to be asked for twice
 }
 
 // Reloaded says what a reload found.

@@ -53,6 +53,7 @@ type Options struct {
 	Kinds      []intel.Kind // entries of other kinds are passed over; none: all are taken
 	Subdomains bool         // a domain stands for all below it too, unless it is a public suffix
 	Internal   bool         // loopback, private and such addresses are taken
+	Wide       bool         // what stands for strangers is taken, such as co.uk with all below it
 	Offline    bool         // what the feed calls offline is taken
 
 	// Confidence, 0 to 100, is that of entries of which the feed does not say how sure

@@ -14,11 +14,12 @@ import (
 type values struct {
 	kinds      []intel.Kind
 	subdomains bool
+	wide       bool           // what is too wide is taken
 	internal   []netip.Prefix // that are passed over
 }
 
 func newValues(o Options) values {
-	v := values{kinds: o.Kinds, subdomains: o.Subdomains}
+	v := values{kinds: o.Kinds, subdomains: o.Subdomains, wide: o.Wide}
 	if !o.Internal {
 		// RFC 6890 has them: this host, private, shared, loopback, link-local,
 		// multicast, reserved.
@@ -67,7 +68,7 @@ func (v *values) pattern(kind intel.Kind, text string) (intel.Pattern, *refusal)
 		return v.url(text)
 	case intel.KindAddress:
 		a, err := intel.Address(text)
-		if a == intel.NullSender() {
+		if a == intel.NullSender() && !v.wide {
 			return intel.Pattern{}, &refusal{TooWide, "the null sender"}
 		}
 		return exact(a, err)
@@ -161,7 +162,7 @@ func (v *values) below(name string) (intel.Pattern, *refusal) {
 	switch {
 	case err != nil:
 		return intel.Pattern{}, malformed(why(err))
-	case intel.IsPublicSuffix(p.Text()), !strings.Contains(p.Text(), "."):
+	case !v.wide && (intel.IsPublicSuffix(p.Text()) || !strings.Contains(p.Text(), ".")):
 		return intel.Pattern{}, &refusal{TooWide, "a public suffix with all below it"}
 	case endsInNumber(p.Text()):
 		return intel.Pattern{}, malformed("ends in a number, as no domain does")
@@ -220,7 +221,7 @@ func (v *values) ipRange(prefix netip.Prefix) (intel.Pattern, *refusal) {
 	}
 	// The largest networks of one organisation.
 	const widest4, widest6 = 8, 19
-	if a := prefix.Addr().Unmap(); a.Is4() && prefix.Bits() < widest4 || a.Is6() && prefix.Bits() < widest6 {
+	if a := prefix.Addr().Unmap(); !v.wide && (a.Is4() && prefix.Bits() < widest4 || a.Is6() && prefix.Bits() < widest6) {
 		return intel.Pattern{}, &refusal{TooWide, "a range larger than any one network"}
 	}
 	if v.isInternal(prefix) {

@@ -7,6 +7,7 @@ type IntelAdd struct {
 	Disposition string       `json:"disposition" enum:"block allow watch"`
 	Entries     []IntelEntry `json:"entries" doc:"10 000 at most; more belong into a list of their own, or into a feed"`
 	Reason      string       `json:"reason" doc:"why, for the ledger, and for the note of entries that have none"`
+	Wide        bool         `json:"wide,omitempty" doc:"also what is too wide: a public suffix with all below it, a huge range, the null sender, and blocks of domains and networks that are yours; without it such an entry refuses them all"`
 	DryRun      bool         `json:"dry_run,omitempty" doc:"say what would change, and change nothing"`
 }
 

@@ -204,7 +204,7 @@ func intelOperations() []Operation {
 			Codes: []Code{Unavailable, NotFound, Ambiguous, SecondPerson, Closed, Blocked, NoSpace}, Summary: "Allow what was asked for, for a time, unless a feed lists it today or an incident has come up since"},
 		{Name: OpUnblockRefuse, Method: "POST", Path: "/unblock/requests/{id}/refuse", Role: Operator, Input: UnblockRefuse{}, Output: UnblockRequest{},
 			Codes: []Code{Unavailable, NotFound, Ambiguous, Closed, NoSpace}, Summary: "Refuse a request"},
-		{Name: OpIntelAdd, Method: "POST", Path: "/intel/add", Role: Operator, Input: IntelAdd{}, Output: IntelChanged{}, MaxBody: maxOpening, Codes: []Code{Unavailable, SecondPerson, NoSpace},
+		{Name: OpIntelAdd, Method: "POST", Path: "/intel/add", Role: Operator, Input: IntelAdd{}, Output: IntelChanged{}, MaxBody: maxOpening, Codes: []Code{Unavailable, SecondPerson, Refused, NoSpace},
 			Summary: "Write entries into the operators' list of a disposition, lists/DISPOSITION/operator.txt, or in a dry run say what would change"},
 		{Name: OpIntelRemove, Method: "POST", Path: "/intel/remove", Role: Operator, Input: IntelRemove{}, Output: IntelChanged{}, Codes: []Code{Unavailable, NotFound, NoSpace},
 			Summary: "Take a value out of the operators' lists"},
