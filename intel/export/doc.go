@@ -20,7 +20,9 @@
 // from the pattern, so that the same entry is the same object in every export.
 // Markings are those of TLP 2.0, and their definitions are in the bundle; the
 // campaign is the label campaign:NAME, the ID an external reference, the note the
-// name. Object gives the object of one indicator, for who pages over them.
+// name. An object's created, modified and valid_from are when the entry was added, as
+// far as Options.Added remembers it, and else 2026-01-01: two exports of the same
+// entries are the same bytes. Object gives the object of one indicator, for who pages over them.
 // Regular expressions, and prefixes in which % or _ would be taken for wildcards,
 // cannot be said.
 //

@@ -58,6 +58,10 @@ type Options struct {
 	// Allowed reports that an allow excuses all that a block says. Nil: none does.
 	Allowed func(*intel.Indicator) bool
 
+	// Added gives when an entry was listed first, zero where nobody knows. Nil: nobody
+	// does.
+	Added func(*intel.Indicator) time.Time
+
 	Producer string // who says so, for stix and misp; nobody if it is empty
 	Title    string // of an event, and in the comment at the head of a text
 	Bare     bool   // without notes, IDs and campaigns, which may name people and cases here
@@ -81,6 +85,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Allowed == nil {
 		o.Allowed = func(*intel.Indicator) bool { return false }
+	}
+	if o.Added == nil {
+		o.Added = func(*intel.Indicator) time.Time { return time.Time{} }
 	}
 	if o.Title == "" {
 		o.Title = defaultTitle
@@ -122,10 +129,11 @@ func Write(w io.Writer, entries iter.Seq2[intel.Indicator, error], o Options) (R
 		}
 		if pending && sameTarget(&last, &ind) {
 			merge(&last, &ind)
+			d.added = earlier(d.added, d.Added(&ind))
 			continue
 		}
 		write()
-		last, pending = ind, true
+		last, pending, d.added = ind, true, d.Added(&ind)
 		if d.Bare {
 			last.Note, last.ID, last.Campaign = "", "", ""
 		}
@@ -150,6 +158,7 @@ type form struct {
 type document struct {
 	Options
 	w      *bufio.Writer
+	added  time.Time // of the entry that is written next
 	report Report
 }
 
@@ -190,6 +199,15 @@ func (d *document) excluded(ind *intel.Indicator) string {
 func sameTarget(a, b *intel.Indicator) bool {
 	return a.Pattern.Form() == b.Pattern.Form() && a.Pattern.Kind() == b.Pattern.Kind() && a.Pattern.Text() == b.Pattern.Text() &&
 		slices.Equal(a.Pattern.Fields(), b.Pattern.Fields()) && slices.Equal(a.Roles, b.Roles) && a.Direction == b.Direction
+}
+
+// earlier gives the earlier of two times of which zero is longer ago than anybody
+// remembers.
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }
 
 // merge adds what another source says of the same.

@@ -191,7 +191,7 @@ func TestABundleIsSTIX(t *testing.T) {
 		t.Fatalf("%s", text)
 	}
 	identity, first, marking := b.Objects[0], b.Objects[1], b.Objects[3]
-	if identity.Type != "identity" || first.CreatedBy != identity.ID || first.Created != "2026-11-22T10:00:00.000Z" || first.ValidUntil != "2026-11-24T10:00:00.000Z" ||
+	if identity.Type != "identity" || first.CreatedBy != identity.ID || first.Created != "2026-01-01T00:00:00.000Z" || first.ValidUntil != "2026-11-24T10:00:00.000Z" ||
 		first.Confidence != 80 || !slices.Equal(first.Labels, []string{"campaign:late fish"}) {
 		t.Errorf("%+v", first)
 	}
@@ -206,6 +206,29 @@ func TestABundleIsSTIX(t *testing.T) {
 	allow.Disposition = intel.Allow
 	if other, _ := write(t, export.Options{Format: export.STIX, Disposition: intel.Allow}, allow); strings.Contains(other, first.ID) || !strings.Contains(other, `"benign"`) {
 		t.Errorf("what allows is the object of what blocks: %s", other)
+	}
+}
+
+func TestTwoBundlesOfTheSameAreTheSameBytesAndSayWhenItWasAdded(t *testing.T) {
+	added := now.Add(-48 * time.Hour)
+	o := export.Options{Format: export.STIX, Producer: "Example", Added: func(ind *intel.Indicator) time.Time {
+		if ind.Source == "feed:old" {
+			return added.Add(-time.Hour)
+		}
+		return added
+	}}
+	twice := some()[0]
+	twice.Source = "feed:old"
+	inds := []intel.Indicator{some()[0], twice, some()[4]}
+	first, _ := write(t, o, inds...)
+	o.Now = now.Add(time.Hour)
+	if again, _ := write(t, o, inds...); again != first {
+		t.Errorf("%s\nand an hour later\n%s", first, again)
+	}
+	for _, said := range []string{`"created":"2026-11-20T09:00:00.000Z","modified":"2026-11-20T09:00:00.000Z"`, `"valid_from":"2026-11-20T10:00:00.000Z"`} {
+		if !strings.Contains(first, said) {
+			t.Errorf("nothing says %s: %s", said, first)
+		}
 	}
 }
 

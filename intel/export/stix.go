@@ -184,10 +184,13 @@ type Identity struct {
 	IdentityClass string `json:"identity_class"`
 }
 
+// always is when what nobody remembers the beginning of is said to have begun: an
+// object's created never changes (STIX 2.1 section 3.2).
+func always() time.Time { return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC) }
+
 // NewIdentity gives the identity of an organisation, which follows from its name.
 func NewIdentity(name string) Identity {
-	const always = "2026-01-01T00:00:00.000Z" // it never changes
-	return Identity{Type: "identity", SpecVersion: "2.1", ID: identifier("identity", name), Created: always, Modified: always, Name: name, IdentityClass: "organization"}
+	return Identity{Type: "identity", SpecVersion: "2.1", ID: identifier("identity", name), Created: stixTime(always()), Modified: stixTime(always()), Name: name, IdentityClass: "organization"}
 }
 
 // Marking is a definition of a marking of TLP 2.0, as the extension of OASIS
@@ -240,13 +243,17 @@ func (d *document) stix() form {
 	}
 	return form{
 		begin: func() {
-			d.print(fmt.Sprintf(`{"type":"bundle","id":%q,"objects":[`, identifier("bundle", d.Title+" "+stixTime(d.Now))))
+			d.print(fmt.Sprintf(`{"type":"bundle","id":%q,"objects":[`, identifier("bundle", d.Disposition.String()+" "+d.Title)))
 			if d.Producer != "" {
 				object(NewIdentity(d.Producer))
 			}
 		},
 		add: func(ind *intel.Indicator) string {
-			o, err := NewObject(ind, ObjectOptions{Created: d.Now, Producer: d.Producer, Bare: d.Bare})
+			created := d.added
+			if created.IsZero() {
+				created = always()
+			}
+			o, err := NewObject(ind, ObjectOptions{Created: created, Producer: d.Producer, Bare: d.Bare})
 			var unsaid *UnsaidError
 			if errors.As(err, &unsaid) {
 				return unsaid.Why

@@ -16,6 +16,9 @@ func (s *Server) intelExport(ctx context.Context, c *call, st *Stores, in *api.I
 	if err != nil {
 		return nil, err
 	}
+	if err := sourceKnown(st, in.Source); err != nil {
+		return nil, err
+	}
 	o := export.Options{Format: export.Format(in.Format), Now: time.Now(), Producer: in.Producer, Title: in.Title, Bare: in.Bare}
 	if in.Disposition != "" {
 		o.Disposition, _ = intel.ParseDisposition(in.Disposition) // the document has the words
@@ -27,7 +30,10 @@ func (s *Server) intelExport(ctx context.Context, c *call, st *Stores, in *api.I
 		}
 	}
 	w := &stream{c: c, header: map[string]string{"Trailer": api.TrailerExport}}
-	entries := exported(ctx, st, f, &o)
+	entries, err := exported(ctx, st, f, &o)
+	if err != nil {
+		return nil, err
+	}
 	report, err := export.Write(w, entries, o)
 	if err != nil {
 		return nil, err
@@ -48,14 +54,20 @@ func (s *Server) intelExport(ctx context.Context, c *call, st *Stores, in *api.I
 // exported gives the indicators that are wanted, and has the export know what is
 // allowed all the same: what the lists here overrule, another's filter must not
 // block.
-func exported(ctx context.Context, st *Stores, f *filter, o *export.Options) func(yield func(intel.Indicator, error) bool) {
-	allowed := false
+func exported(ctx context.Context, st *Stores, f *filter, o *export.Options) (func(yield func(intel.Indicator, error) bool), error) {
+	age, err := newAges(st)
+	if err != nil {
+		return nil, err
+	}
+	allowed, added := false, time.Time{}
+	o.Added = func(*intel.Indicator) time.Time { return added }
 	o.Allowed = func(*intel.Indicator) bool { return allowed }
 	return func(yield func(intel.Indicator, error) bool) {
 		ended := false
 		err := st.Lists.Walk(ctx, nil, func(all []store.Addition, _ []byte) bool {
 			allowed = excused(all, o.Now)
 			for i := range all {
+				added = age.added[all[i].Generation]
 				if ind := all[i].Indicator; f.wants(ind) && !yield(*ind, nil) {
 					ended = true
 					return false
@@ -66,7 +78,7 @@ func exported(ctx context.Context, st *Stores, f *filter, o *export.Options) fun
 		if err != nil && !ended {
 			yield(intel.Indicator{}, err)
 		}
-	}
+	}, nil
 }
 
 // excused reports whether an allow holds for all that others say of a pattern.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/base64"
+	"fmt"
 	"strings"
 	"time"
 
@@ -230,12 +231,39 @@ func (f *filter) wants(ind *intel.Indicator) bool {
 		(f.campaign == "" || ind.Campaign == f.campaign) && ind.Confidence >= f.minConfidence && (f.maxTLP == intel.TLPNone || ind.TLP <= f.maxTLP)
 }
 
+// sourceKnown refuses a source that is not listed, and names those that are. One with
+// a * at its end may be the beginning of none today.
+func sourceKnown(st *Stores, source string) error {
+	const most = 20 // that are named
+	if source == "" || strings.HasSuffix(source, "*") {
+		return nil
+	}
+	var names []string
+	for _, l := range st.Lists.Sources() {
+		if l.Name == source {
+			return nil
+		}
+		names = append(names, l.Name)
+	}
+	e := &api.Error{Code: api.NotFound, Text: fmt.Sprintf("there is no source %.100q", source), Cure: "nothing is listed yet"}
+	switch {
+	case len(names) > most:
+		e.Cure = fmt.Sprintf("there are %s and %d more; weir list show and weir feed list name them", strings.Join(names[:most], ", "), len(names)-most)
+	case len(names) > 0:
+		e.Cure = "there are " + strings.Join(names, ", ")
+	}
+	return e
+}
+
 // unusedDays is for how long an entry has to have done nothing to be called unused.
 const unusedDays = 90
 
 func (s *Server) listUnused(ctx context.Context, _ *call, st *Stores, in *api.ListUnused) (any, error) {
 	if st.Hits == nil {
 		return nil, &api.Error{Code: api.Unavailable, Text: "this daemon does not count hits", Cure: "weir status says why"}
+	}
+	if err := sourceKnown(st, in.Source); err != nil {
+		return nil, err
 	}
 	f, err := filterOf(cmp.Or(in.Source, list.SourcePrefix+"*"), "", "", "", 0, "")
 	if err != nil {

@@ -212,11 +212,11 @@ func intelOperations() []Operation {
 			Summary: "All that is known of a value: who lists it, what that hit, what operators did about it"},
 		{Name: OpIntelSearch, Method: "GET", Path: "/intel/search", Role: Viewer, Input: IntelSearch{}, Output: IntelPage{}, Codes: []Code{Unavailable},
 			Summary: "Find indicators by a part of their value, note, campaign, ID or source"},
-		{Name: OpIntelExport, Method: "GET", Path: "/intel/export", Role: Viewer, Input: IntelExport{}, Stream: "application/octet-stream", Codes: []Code{Unavailable},
+		{Name: OpIntelExport, Method: "GET", Path: "/intel/export", Role: Viewer, Input: IntelExport{}, Stream: "application/octet-stream", Codes: []Code{Unavailable, NotFound},
 			Summary: "Indicators in a format of others. The trailer Weir-Export says what the format could not say; a connection that breaks off before its end says that it failed"},
 		{Name: OpIntelHistory, Method: "GET", Path: "/intel/history", Role: Viewer, Input: IntelValue{}, Output: IntelHistory{}, Codes: []Code{Unavailable},
 			Summary: "What operators did about a value"},
-		{Name: OpListUnused, Method: "GET", Path: "/lists/unused", Role: Viewer, Input: ListUnused{}, Output: UnusedPage{}, Codes: []Code{Unavailable},
+		{Name: OpListUnused, Method: "GET", Path: "/lists/unused", Role: Viewer, Input: ListUnused{}, Output: UnusedPage{}, Codes: []Code{Unavailable, NotFound},
 			Summary: "Entries of list files that have hit nothing for so many days"},
 	}
 }
