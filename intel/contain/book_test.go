@@ -496,3 +496,15 @@ func TestOtherPeopleAndNetworksHoldFromTheNextMessageOn(t *testing.T) {
 		t.Errorf("%q %q", h.under("a.smith"), h.under("asmith"))
 	}
 }
+
+func TestOfManyOfOneNameSomeAreNamed(t *testing.T) {
+	text := "address;mailbox\n"
+	for i := range 40 {
+		text += fmt.Sprintf("info@c%02d.sub.example info+x@c%02d.sub.example;c%d\n", i, i, i)
+	}
+	h := newHouse(t, text)
+	_, err := h.Contain(t.Context(), h.request(User, "info"))
+	if err == nil || !strings.Contains(err.Error(), "info@c04.sub.example, and 35 more;") {
+		t.Errorf("%v", err)
+	}
+}

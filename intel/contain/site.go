@@ -128,6 +128,10 @@ func (s *Site) namesakes(login string) (all []string) {
 		all = append(all, p.Addresses[i])
 	}
 	slices.Sort(all)
+	const most = 5 // that are named: a provider has an info@ for each customer
+	if len(all) > most {
+		all = append(all[:most], fmt.Sprintf("and %d more", len(all)-most))
+	}
 	return all
 }
 
