@@ -3,7 +3,6 @@ package quarantine
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -59,10 +58,7 @@ func (v *View) Applied() (ledger.Cursor, error) { return ledger.AppliedIn(v.db, 
 
 // Rebuild implements ledger.View.
 func (v *View) Rebuild(ctx context.Context) error {
-	// The cursor goes first: what is left without it is only applied again.
-	var b kv.Batch
-	b.SetApplied(viewName, nil)
-	return errors.Join(v.db.Commit(&b), v.db.DeletePrefix(ctx, []byte(itemPrefix)), v.db.DeletePrefix(ctx, []byte(blobPrefix)))
+	return ledger.ForgetIn(ctx, v.db, viewName, itemPrefix, blobPrefix)
 }
 
 // Apply implements ledger.View.

@@ -47,6 +47,23 @@ func AppliedIn(db *kv.DB, name string) (Cursor, error) {
 	return CursorFromBytes(raw)
 }
 
+// ForgetIn empties a view in its database, for Rebuild: all keys that begin with one
+// of the prefixes. Errors are the database's.
+func ForgetIn(ctx context.Context, db *kv.DB, name string, prefixes ...string) error {
+	// The cursor goes first: what is left without it is only applied again.
+	var b kv.Batch
+	b.SetApplied(name, nil)
+	if err := db.Commit(&b); err != nil {
+		return err
+	}
+	for _, p := range prefixes {
+		if err := db.DeletePrefix(ctx, []byte(p)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Bounds on what one Apply is given.
 const (
 	groupEvents = 256

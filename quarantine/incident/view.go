@@ -100,13 +100,7 @@ func (v *View) Applied() (ledger.Cursor, error) { return ledger.AppliedIn(v.db, 
 // Rebuild implements ledger.View.
 func (v *View) Rebuild(ctx context.Context) error {
 	v.recent.take()
-	// The cursor goes first: what is left without it is only applied again.
-	var b kv.Batch
-	b.SetApplied(viewName, nil)
-	if err := v.db.Commit(&b); err != nil {
-		return err
-	}
-	return v.db.DeletePrefix(ctx, []byte(viewPrefix))
+	return ledger.ForgetIn(ctx, v.db, viewName, viewPrefix)
 }
 
 // Apply implements ledger.View.
