@@ -297,15 +297,8 @@ func (c *libraryConn) Close() error {
 	return c.conn.Close()
 }
 
-// serve goes on with a session where a message was answered, in a goroutine that
-// has taken it away from the one before.
+// serve goes on with a session where a message was answered, without the library.
 func (c *conn) serve(answer gomilter.Response) {
-	me := c.session.worker
-	defer func() {
-		if !me.lost {
-			_ = c.Close()
-		}
-	}()
 	m := answer.Response()
 	c.write(m.Code, m.Data)
 	for len(c.left) == 0 && c.err == nil { // what is left is for the library: its goodbye

@@ -12,6 +12,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
 	"github.com/weirmail/weir/filter/milter"
 	"github.com/weirmail/weir/filter/milter/miltertest"
 	"github.com/weirmail/weir/filter/verdict"
@@ -393,6 +396,45 @@ func TestASessionOutlivesTheGoroutinesThatServeIt(t *testing.T) {
 			t.Errorf("%d sessions after its end", n)
 		}
 		time.Sleep(2 * time.Hour)
+	})
+}
+
+// touchy is a log that panics at one message.
+type touchy struct {
+	zapcore.Core
+	message string
+}
+
+func (c *touchy) Check(e zapcore.Entry, to *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if e.Message == c.message {
+		panic("a bug in the log")
+	}
+	return to
+}
+
+func (c *touchy) Enabled(zapcore.Level) bool { return true }
+
+func (c *touchy) With([]zapcore.Field) zapcore.Core { return c }
+
+func TestAPanicInASessionThatWasTakenAwayEndsThatSessionAlone(t *testing.T) {
+	change := func(o *milter.Options) {
+		o.AnswerTimeout = time.Second
+		o.Logger = zap.New(&touchy{zapcore.NewNopCore(), "message not judged"})
+	}
+	inBubble(t, change, func(t *testing.T, s *service, ln *pipes) {
+		other, c := ln.connect(t, miltertest.Options{}), ln.connect(t, miltertest.Options{})
+		s.set(func(context.Context, *milter.Mail) verdict.Answer {
+			time.Sleep(time.Minute)
+			return verdict.Answer{Action: intel.ActionAccept}
+		})
+		if r, err := c.Send(sample()); err == nil {
+			t.Errorf("%+v", r)
+		}
+		s.set(nil)
+		if r := send(t, other, sample()); r.Action != intel.ActionAccept || s.server.Sessions() != 1 {
+			t.Errorf("another session: %+v, of %d", r, s.server.Sessions())
+		}
+		time.Sleep(time.Minute)
 	})
 }
 
