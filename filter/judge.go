@@ -93,7 +93,7 @@ func (r *Rules) gather(env *message.Envelope, m *message.Message, lists *match.M
 		values[i] = v
 		e.Recipients[i] = evidence.Recipient{Path: env.To[i], Value: v, Person: r.lookup(v), Local: r.Site.IsLocal(v.Host())}
 	}
-	e.Direction = r.Site.direction(from.inside, values)
+	e.Direction = direction(from.inside, e.Recipients)
 	if r.Directory != nil {
 		v, _ := intel.Address(env.From.Address())
 		e.Sender = r.lookup(v)

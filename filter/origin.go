@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/weirmail/weir/filter/evidence"
 	"github.com/weirmail/weir/filter/message"
 	"github.com/weirmail/weir/intel"
 )
@@ -165,12 +166,12 @@ func isWordAt(s string, i int, word string) bool {
 
 // direction says which way a message travels: from inside to local recipients
 // only is internal, from inside otherwise outbound, all else inbound.
-func (s *Site) direction(inside bool, rcpts []intel.Value) intel.Direction {
+func direction(inside bool, rcpts []evidence.Recipient) intel.Direction {
 	if !inside {
 		return intel.Inbound
 	}
-	for _, r := range rcpts {
-		if !s.IsLocal(r.Host()) {
+	for i := range rcpts {
+		if !rcpts[i].Local {
 			return intel.Outbound
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/weirmail/weir/filter/evidence"
 	"github.com/weirmail/weir/intel"
 )
 
@@ -68,7 +69,11 @@ func TestDirectionFollowsFromWhoSendsToWhom(t *testing.T) {
 		{true, []intel.Value{{}}, intel.Outbound},
 	}
 	for _, c := range cases {
-		if got := site.direction(c.inside, c.rcpts); got != c.want {
+		var rcpts []evidence.Recipient
+		for _, v := range c.rcpts {
+			rcpts = append(rcpts, evidence.Recipient{Value: v, Local: site.IsLocal(v.Host())})
+		}
+		if got := direction(c.inside, rcpts); got != c.want {
 			t.Errorf("inside %v to %v: %v, want %v", c.inside, c.rcpts, got, c.want)
 		}
 	}
