@@ -71,12 +71,9 @@ func ownDomains(cfg *config.Config) (own []string) {
 // serveRemote lets sidecars of other hosts in, where that is configured.
 func (a *App) serveRemote(cfg *config.Config) error {
 	c := &cfg.Control
-	if c.RemoteListen == (config.Listen{}) {
-		return nil
-	}
-	credentials, err := control.RemoteTLS(string(c.RemoteCertFile), string(c.RemoteKeyFile), string(c.RemoteCAFile))
-	if err != nil {
-		return cfg.Problem("control.remote_listen", err.Error(), "name a readable certificate, its key and the authorities, in PEM")
+	credentials, err := remoteTLS(cfg)
+	if err != nil || credentials == nil {
+		return err
 	}
 	ln, err := a.listen("control.remote_listen", c.RemoteListen, "", 0)
 	if err != nil {
@@ -85,6 +82,20 @@ func (a *App) serveRemote(cfg *config.Config) error {
 	a.log.Info("control listens for sidecars of other hosts", zap.Stringer("address", c.RemoteListen))
 	a.serveHTTP(remoteControl{a.control, credentials}, ln)
 	return nil
+}
+
+// remoteTLS gives what sidecars of other hosts are shown and have to show; nil where
+// none is let in.
+func remoteTLS(cfg *config.Config) (*tls.Config, error) {
+	c := &cfg.Control
+	if c.RemoteListen == (config.Listen{}) {
+		return nil, nil
+	}
+	credentials, err := control.RemoteTLS(string(c.RemoteCertFile), string(c.RemoteKeyFile), string(c.RemoteCAFile))
+	if err != nil {
+		return nil, cfg.Problem("control.remote_listen", err.Error(), "name a readable certificate, its key and the authorities, in PEM")
+	}
+	return credentials, nil
 }
 
 // remoteControl is the control server as other hosts see it.

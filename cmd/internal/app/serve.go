@@ -133,7 +133,7 @@ func (a *App) serveMetrics() error {
 		}
 	})
 	a.log.Info("metrics listen", zap.Stringer("address", l))
-	a.serveHTTP(metricsServer{&http.Server{Handler: mux, ReadHeaderTimeout: headerTimeout, WriteTimeout: metricsWait, ErrorLog: zap.NewStdLog(a.log.Logger)}}, ln)
+	a.serveHTTP(patientServer{&http.Server{Handler: mux, ReadHeaderTimeout: headerTimeout, WriteTimeout: metricsWait, ErrorLog: zap.NewStdLog(a.log.Logger)}}, ln)
 	return nil
 }
 
@@ -144,11 +144,11 @@ type httpServer interface {
 	Shutdown(context.Context) error
 }
 
-// metricsServer is an http.Server whose Shutdown cuts what its patience leaves.
-type metricsServer struct{ *http.Server }
+// patientServer is an http.Server whose Shutdown cuts what its patience leaves.
+type patientServer struct{ *http.Server }
 
 // Shutdown implements httpServer.
-func (s metricsServer) Shutdown(ctx context.Context) error {
+func (s patientServer) Shutdown(ctx context.Context) error {
 	err := s.Server.Shutdown(ctx)
 	if err != nil {
 		err = errors.Join(err, s.Close())

@@ -163,20 +163,9 @@ func (a *App) serveShare() error {
 		return err
 	}
 	a.share.SetTokens(c.Title, tokens)
-	var credentials *tls.Config
-	if c.CertFile != "" {
-		if credentials, err = control.ServerTLS(string(c.CertFile), string(c.KeyFile)); err != nil {
-			return cfg.Problem("share.cert_file", err.Error(), "name a readable certificate and its key, in PEM")
-		}
-		if c.ClientCAFile != "" {
-			if credentials.ClientCAs, err = certPool(cfg, "share.client_ca_file", string(c.ClientCAFile)); err != nil {
-				return err
-			}
-			credentials.ClientAuth = tls.VerifyClientCertIfGiven
-			if c.TokensFile == "" {
-				credentials.ClientAuth = tls.RequireAndVerifyClientCert
-			}
-		}
+	credentials, err := shareTLS(cfg)
+	if err != nil {
+		return err
 	}
 	ln, err := a.listen("share.listen", c.Listen, "", 0)
 	if err != nil {
@@ -187,8 +176,31 @@ func (a *App) serveShare() error {
 	if credentials != nil {
 		ln = tls.NewListener(ln, credentials)
 	}
-	a.serveHTTP(metricsServer{a.share.HTTP()}, ln)
+	a.serveHTTP(patientServer{a.share.HTTP()}, ln)
 	return nil
+}
+
+// shareTLS gives what peers are shown and have to show; nil without a certificate.
+func shareTLS(cfg *config.Config) (*tls.Config, error) {
+	c := &cfg.Share
+	if c.Listen == (config.Listen{}) || c.CertFile == "" {
+		return nil, nil
+	}
+	credentials, err := control.ServerTLS(string(c.CertFile), string(c.KeyFile))
+	if err != nil {
+		return nil, cfg.Problem("share.cert_file", err.Error(), "name a readable certificate and its key, in PEM")
+	}
+	if c.ClientCAFile == "" {
+		return credentials, nil
+	}
+	if credentials.ClientCAs, err = certPool(cfg, "share.client_ca_file", string(c.ClientCAFile)); err != nil {
+		return nil, err
+	}
+	credentials.ClientAuth = tls.VerifyClientCertIfGiven
+	if c.TokensFile == "" {
+		credentials.ClientAuth = tls.RequireAndVerifyClientCert
+	}
+	return credentials, nil
 }
 
 // setShare makes another configuration of what is shared hold.
