@@ -274,6 +274,9 @@ type Incident struct {
 	// The sources whose entries pull mail without a person: `list:` and the file's path below `lists.dir`, `feed:` and its name, `operator:` and who it was; a `*` stands for anything. What is not named here waits for approval.
 	Automatic []SourcePattern `toml:"automatic" live:"" example:"[\"list:block/*\", \"operator:*\"]"`
 
+	// How sure a source of `automatic` has to be of an entry, of 100, for it to pull mail without a person. An entry of which it does not say (`confidence=` in a list, `confidence` of a feed) is judged by its source alone.
+	MinConfidence int `toml:"min_confidence" range:"0..100" live:""`
+
 	// How many deliveries of one incident are pulled without a person; all of it waits for approval beyond. Above it, what a person opened needs the approval of a second one.
 	MaxDeliveries int `toml:"max_deliveries" range:"1..100000" live:""`
 

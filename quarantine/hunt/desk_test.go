@@ -30,6 +30,9 @@ func (everyone) Await(*journal.Entry, func()) (stop func()) { return func() {} }
 // items keeps nothing: nothing is pulled here.
 type items struct{ incident.Items }
 
+// minConfidence is what the real desk asks for.
+const minConfidence = 60
+
 // realDesk puts an incident desk over a real ledger behind the hunt.
 func realDesk(t *testing.T, s *site) *incident.Desk {
 	t.Helper()
@@ -52,7 +55,7 @@ func realDesk(t *testing.T, s *site) *incident.Desk {
 	}
 	t.Cleanup(func() { _ = l.Close(); _ = views.Close() })
 	desk, err := incident.New(incident.Options{Ledger: l, View: view, Journal: s.journal, Tracker: everyone{}, Items: items{}, Identity: id,
-		Settings: incident.Settings{Mailbox: func(address string) (string, bool) { return address, true }}})
+		Settings: incident.Settings{MinConfidence: minConfidence, Mailbox: func(address string) (string, bool) { return address, true }}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,4 +156,64 @@ func TestAnIncidentThatAPersonClosesMeanwhileIsLeftAlone(t *testing.T) {
 	if page, err = desk.List(s.ctx, incident.Query{Limit: 10}); err != nil || len(page.Incidents) != 2 {
 		t.Fatalf("incidents %+v, %v", page.Incidents, err)
 	}
+}
+
+// What is listed with little confidence waits for a person, until the list says that
+// it is sure, or a surer one has it.
+func TestWhatAListIsNotSureOfWaitsUntilSomebodyIsSure(t *testing.T) {
+	for name, surer := range map[string]struct {
+		list, entry string
+		waits       int
+		why         string
+	}{
+		"the same, sure":       {"list:block/a", "evil.example confidence=60", 0, ""},
+		"another, sure":        {"list:block/b", "evil.example confidence=100", 0, ""},
+		"one that doesn't say": {"list:block/b", "evil.example", 0, ""},
+		"the same, not yet":    {"list:block/a", "evil.example confidence=59", 1, "its source is not sure enough: a confidence of 40, and policy asks for 60"},
+		"a sure feed":          {"feed:x", "evil.example confidence=100", 1, "its source is not sure enough: a confidence of 40, and policy asks for 60"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			desk := realDesk(t, s)
+			s.open()
+			s.hunt.o.Desk = desk
+			s.mail(evil, to("a@here.example"))
+			s.list("list:block/a", "evil.example confidence=40")
+			s.work()
+			if d := soleDelivery(t, s, desk); d.Waits == "" || d.Chain[0].Confidence != 40 {
+				t.Fatalf("%+v", d)
+			}
+			s.list(surer.list, surer.entry)
+			s.work()
+			if d := soleDelivery(t, s, desk); d.Waits != surer.why {
+				t.Errorf("it waits: %q, want %q", d.Waits, surer.why)
+			}
+		})
+	}
+}
+
+func TestASurerEntryIsTheOneThatAMessageIsFoundBy(t *testing.T) {
+	s := newSite(t)
+	desk := realDesk(t, s)
+	s.open()
+	s.hunt.o.Desk = desk
+	s.mail(evil, to("a@here.example"))
+	s.list("list:block/a", "evil.example confidence=40", "evil.example confidence=90 note=seen")
+	s.work()
+	if d := soleDelivery(t, s, desk); d.Waits != "" || d.Chain[0].Confidence != 90 {
+		t.Errorf("%+v", d)
+	}
+}
+
+func soleDelivery(t *testing.T, s *site, desk *incident.Desk) *incident.Delivery {
+	t.Helper()
+	page, err := desk.List(s.ctx, incident.Query{Limit: 10})
+	if err != nil || len(page.Incidents) != 1 {
+		t.Fatalf("incidents %+v, %v", page.Incidents, err)
+	}
+	deliveries, err := desk.Deliveries(s.ctx, page.Incidents[0].ID, incident.DeliveryQuery{Limit: 10})
+	if err != nil || len(deliveries.Deliveries) != 1 {
+		t.Fatalf("deliveries %+v, %v", deliveries.Deliveries, err)
+	}
+	return &deliveries.Deliveries[0]
 }

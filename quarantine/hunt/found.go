@@ -82,7 +82,7 @@ func newFound(h *Hunt, r *Result) *found {
 // add takes what an entry was found by. One that several sources list in one
 // incident is in it once, for the source that is most likely to let it be pulled.
 func (f *found) add(r journal.Record, all []finding) {
-	slices.SortStableFunc(all, func(a, b finding) int { return cmp.Compare(rank(a.ind.Source), rank(b.ind.Source)) })
+	slices.SortStableFunc(all, func(a, b finding) int { return cmp.Compare(f.h.rank(a.ind), f.h.rank(b.ind)) })
 	for i := range all {
 		key := incidentKey(all[i].ind)
 		if slices.ContainsFunc(all[:i], func(earlier finding) bool { return incidentKey(earlier.ind) == key }) {
@@ -92,12 +92,15 @@ func (f *found) add(r journal.Record, all []finding) {
 	}
 }
 
-// rank puts sources that people keep before feeds.
-func rank(source string) int {
-	if strings.HasPrefix(source, "feed:") {
-		return 1
+// rank puts what policy pulls by itself first, then what people keep, then feeds.
+func (h *Hunt) rank(ind *intel.Indicator) int {
+	switch {
+	case h.o.Desk.Pulls(actorOf(ind.Source), ind.Confidence):
+		return 0
+	case strings.HasPrefix(ind.Source, "feed:"):
+		return 2
 	}
-	return 0
+	return 1
 }
 
 func (f *found) trail(key string, ind *intel.Indicator) *trail {
@@ -122,7 +125,7 @@ func (f *found) match(t *trail, r journal.Record, by *finding) {
 	t.seen[r.Position] = true
 	t.matched++
 	f.result.Matched++
-	chain := []incident.Step{{How: "indicator", What: by.what, Sure: true, Indicator: by.ind.Pattern.Name()}}
+	chain := []incident.Step{{How: "indicator", What: by.what, Sure: true, Indicator: by.ind.Pattern.Name(), Confidence: by.ind.Confidence}}
 	t.matches = append(t.matches, incident.Match{Entry: r.Entry, Chain: chain})
 	f.node(t, node{r.Position, r.Entry.ID, chain})
 }

@@ -82,6 +82,9 @@ type Desk interface {
 	// Matched gives what incidents have matched that indicators opened and that have
 	// changed since then, the newest incident first.
 	Matched(ctx context.Context, since time.Time) iter.Seq2[incident.Matched, error]
+	// Pulls reports whether policy pulls what an indicator of a source matches without
+	// a person; confidence is the indicator's.
+	Pulls(source string, confidence int) bool
 }
 
 // Options says how a Hunt works.

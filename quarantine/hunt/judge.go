@@ -43,7 +43,7 @@ func (b *book) has(ind *intel.Indicator, after uint64) bool {
 // left out: every edit moves lines.
 func same(a, b *intel.Indicator) bool {
 	return a.Source == b.Source && a.Disposition == b.Disposition && a.Action == b.Action && a.Direction == b.Direction &&
-		a.Until.Equal(b.Until) && a.Campaign == b.Campaign && a.ID == b.ID && a.Note == b.Note && slices.Equal(a.Roles, b.Roles)
+		a.Until.Equal(b.Until) && a.Campaign == b.Campaign && a.ID == b.ID && a.Note == b.Note && a.Confidence == b.Confidence && slices.Equal(a.Roles, b.Roles)
 }
 
 // worth reports whether mail that an indicator matches is to come back: it

@@ -186,7 +186,7 @@ func (c *comparing) stillBlocked(ctx context.Context, t *tie) (*intel.Indicator,
 	var best *intel.Indicator
 	for i := range hits {
 		ind := hits[i].Indicator
-		if worth(ind, c.now) && incidentKey(ind) == t.of.key && (best == nil || rank(ind.Source) < rank(best.Source)) {
+		if worth(ind, c.now) && incidentKey(ind) == t.of.key && (best == nil || c.h.rank(ind) < c.h.rank(best)) {
 			best = ind
 		}
 	}

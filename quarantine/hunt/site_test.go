@@ -401,6 +401,9 @@ func (d *desk) Matched(context.Context, time.Time) iter.Seq2[incident.Matched, e
 	}
 }
 
+// Pulls has the defaults of incident.Settings.
+func (d *desk) Pulls(source string, _ int) bool { return !strings.HasPrefix(source, "feed:") }
+
 func (d *desk) messages() map[string][]string {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -20,21 +20,22 @@ type doubted struct {
 }
 
 // hesitates reports whether a delivery waits for nothing but better grounds: a
-// feed or an unsure link found it, and nobody has decided about it. One that is
+// feed, an entry of little confidence or an unsure link found it, and nobody has
+// decided about it. One that is
 // out of reach so far would wait once it is within.
 func (x *extension) hesitates(r *record) bool {
 	switch {
 	case r.Decided > 0 || r.Outcome == Restoring:
 		return false
 	case r.Wanted:
-		return r.Open && (strings.HasPrefix(r.Waits, waitsSource) || strings.HasPrefix(r.Waits, waitsUnsure))
+		return r.Open && slices.ContainsFunc(weakGrounds, func(begin string) bool { return strings.HasPrefix(r.Waits, begin) })
 	}
 	return r.followed() && x.settings.gate(x.k, r.By, &Match{Chain: r.Chain}) != ""
 }
 
 // confirm notes which deliveries of a match that the incident has already are let
-// go by it: it is sure, its source is automatic, and they wait for just that.
-// followed are those of its message that have not arrived.
+// go by it: it is sure, policy pulls for its source and confidence, and they wait for
+// just that. followed are those of its message that have not arrived.
 func (x *extension) confirm(ctx context.Context, m *Match, copies []delivery.Delivery, followed []*live) error {
 	if x.planned != nil || x.settings.gate(x.k, x.actor, m) != "" {
 		return nil

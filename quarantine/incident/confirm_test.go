@@ -32,11 +32,16 @@ func (s *site) whats(id string) (all []string) {
 
 func TestASureMatchOfAnAutomaticSourceLetsGoWhatAFeedOrALinkFoundFirst(t *testing.T) {
 	for name, first := range map[string]func(s *site, id string, e *journal.Entry){
-		"a feed":         func(s *site, id string, e *journal.Entry) { s.extended(id, feed, sure(e)...) },
+		"a feed": func(s *site, id string, e *journal.Entry) { s.extended(id, feed, sure(e)...) },
+		"an entry of little confidence": func(s *site, id string, e *journal.Entry) {
+			m := sure(e)
+			m[0].Chain[0].Confidence = 59
+			s.extended(id, list, m...)
+		},
 		"an unsure link": func(s *site, id string, e *journal.Entry) { s.extended(id, list, linked(e)) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newSite(t, nil)
+			s := newSite(t, func(o *Options) { o.Settings.MinConfidence = 60 })
 			o := bySource()
 			o.Source, o.Actor = feed, feed
 			id := s.opened(o)

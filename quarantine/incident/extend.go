@@ -289,7 +289,7 @@ func messageOf(m *Match) messageData {
 		if n == maxSteps {
 			break
 		}
-		d.Chain = append(d.Chain, Step{How: legible(s.How, maxText), What: legible(s.What, maxWhat), Ref: legible(s.Ref, maxText), Sure: s.Sure, Indicator: wholeOrNone(s.Indicator)})
+		d.Chain = append(d.Chain, Step{How: legible(s.How, maxText), What: legible(s.What, maxWhat), Ref: legible(s.Ref, maxText), Sure: s.Sure, Indicator: wholeOrNone(s.Indicator), Confidence: s.Confidence})
 	}
 	return d
 }

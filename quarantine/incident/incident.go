@@ -74,6 +74,9 @@ type Step struct {
 	// Indicator names the pattern that matched (intel.Pattern.Name), where it is one
 	// that can be told to others.
 	Indicator string `json:"indicator,omitempty"`
+	// Confidence is how sure the source of the indicator is, 1 to 100; 0: it does not
+	// say, or the step is none of an indicator.
+	Confidence int `json:"confidence,omitempty"`
 }
 
 // Match is a message that belongs to an incident, and why that is believed.
@@ -93,6 +96,15 @@ func (m *Match) Sure() bool {
 		}
 	}
 	return len(m.Chain) > 0
+}
+
+// confidence is how sure the source is of the indicator that a match began with;
+// 0: it does not say.
+func (m *Match) confidence() int {
+	if len(m.Chain) == 0 {
+		return 0
+	}
+	return m.Chain[0].Confidence
 }
 
 // Opening asks for an incident.

@@ -16,6 +16,9 @@ type Settings struct {
 	// an incident that a source opened) whose sure matches are pulled without a
 	// person; * stands for any text. Nil: DefaultAutomatic; empty: none.
 	Automatic []string
+	// MinConfidence, 0 to 100: what an automatic source is less sure of waits for a
+	// person, where it says how sure it is.
+	MinConfidence int
 	// CapIncident is how many deliveries of one incident policy pulls, and how many
 	// a person approves who asked for them himself; 0: DefaultCapIncident.
 	CapIncident int
@@ -83,6 +86,9 @@ func (d *Desk) SetSettings(s Settings) error {
 	if s.Groups == nil {
 		s.Groups = func(string) []string { return nil }
 	}
+	if s.MinConfidence < 0 || s.MinConfidence > 100 {
+		return fmt.Errorf("incident: Settings.MinConfidence is %d; it is 0 to 100", s.MinConfidence)
+	}
 	g := guardOf(&s)
 	d.mu.Lock()
 	d.settings, d.guard = s, g
@@ -98,6 +104,20 @@ func (s *Settings) isAutomatic(actor string) bool {
 	// A source whose name is no scheme:id acts as hunt:name.
 	actor = strings.TrimPrefix(actor, "hunt:")
 	return slices.ContainsFunc(s.Automatic, func(pattern string) bool { return glob(pattern, actor) })
+}
+
+// isConfident reports whether a source is as sure as policy asks; one that does not
+// say is judged by its name alone.
+func (s *Settings) isConfident(confidence int) bool {
+	return confidence == 0 || confidence >= s.MinConfidence
+}
+
+// Pulls reports whether policy pulls without a person, within the caps, what an
+// indicator of a source surely matches. confidence is how sure the source is of it,
+// 1 to 100; 0: it does not say.
+func (d *Desk) Pulls(source string, confidence int) bool {
+	s := d.current()
+	return s.isAutomatic(source) && s.isConfident(confidence)
 }
 
 // glob reports whether a text fits a pattern in which * stands for any text. It
@@ -219,10 +239,13 @@ func (s *Settings) place(g *guard, d *delivery.Delivery) placeData {
 	return p
 }
 
-// How the reasons begin that a later match can take away.
+// weakGrounds are how the reasons begin that a later match can take away.
+var weakGrounds = []string{waitsSource, waitsConfidence, waitsUnsure}
+
 const (
-	waitsSource = "policy does not pull by itself what comes from "
-	waitsUnsure = "not sure: "
+	waitsSource     = "policy does not pull by itself what comes from "
+	waitsConfidence = "its source is not sure enough: "
+	waitsUnsure     = "not sure: "
 )
 
 // gate says why a pull that is wanted waits for a person; empty: policy may start
@@ -233,6 +256,8 @@ func (s *Settings) gate(k *docket, actor string, m *Match, addresses ...string) 
 		return "a person opened the incident"
 	case !s.isAutomatic(actor):
 		return legible(waitsSource+actor, maxWhat)
+	case !s.isConfident(m.confidence()):
+		return fmt.Sprintf("%sa confidence of %d, and policy asks for %d", waitsConfidence, m.confidence(), s.MinConfidence)
 	case !m.Sure():
 		return unsure(m.Chain)
 	}

@@ -40,8 +40,9 @@ func incidentSettings(cfg *config.Config, r *rules) incident.Settings {
 	i := &cfg.Incident
 	m := mailboxes{site: r, template: i.Mailbox, delimiters: cfg.Mail.RecipientDelimiter}
 	s := incident.Settings{
-		Automatic:   []string{}, // what is not named is not automatic
-		CapIncident: i.MaxDeliveries, CapHour: i.MaxHourly, ApprovalFor: time.Duration(i.ApprovalFor), QueueLifetime: time.Duration(i.QueueLifetime),
+		Automatic:     []string{}, // what is not named is not automatic
+		MinConfidence: i.MinConfidence,
+		CapIncident:   i.MaxDeliveries, CapHour: i.MaxHourly, ApprovalFor: time.Duration(i.ApprovalFor), QueueLifetime: time.Duration(i.QueueLifetime),
 		Protected: i.Protected, ProtectedGroups: i.ProtectedGroups, ApproveGroups: i.ApproveGroups,
 		Groups: m.groups, Mailbox: m.login,
 	}

@@ -59,7 +59,7 @@ func gatherObservables(ctx context.Context, st *Stores, lines []string, since, u
 				return err
 			}
 			found[e.ID] = true
-			step := incident.Step{How: byIndicator, What: hit.Text, Sure: true}
+			step := incident.Step{How: byIndicator, What: hit.Text, Sure: true, Confidence: hit.Indicator.Confidence}
 			if !hit.Indicator.Partial() {
 				step.Indicator = hit.Indicator.Pattern.Name()
 			}

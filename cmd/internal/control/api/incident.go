@@ -182,11 +182,12 @@ type IncidentDelivery struct {
 
 // IncidentStep says how one message led to another.
 type IncidentStep struct {
-	How       string `json:"how" doc:"indicator, embedded, attachment, url, thread, hand"`
-	What      string `json:"what" doc:"the value that they share"`
-	Ref       string `json:"ref,omitempty" doc:"ID of the journal entry that it leads from; absent: it is the first step"`
-	Sure      bool   `json:"sure" doc:"false: it waits for a person"`
-	Indicator string `json:"indicator,omitempty" doc:"the pattern that matched, with its form and kind"`
+	How        string `json:"how" doc:"indicator, embedded, attachment, url, thread, hand"`
+	What       string `json:"what" doc:"the value that they share"`
+	Ref        string `json:"ref,omitempty" doc:"ID of the journal entry that it leads from; absent: it is the first step"`
+	Sure       bool   `json:"sure" doc:"false: it waits for a person"`
+	Indicator  string `json:"indicator,omitempty" doc:"the pattern that matched, with its form and kind"`
+	Confidence int    `json:"confidence,omitempty" doc:"1 to 100, how sure the source of the indicator is; absent: it does not say"`
 }
 
 // IncidentTimeline is all that was done in an incident, the oldest first.
