@@ -220,7 +220,9 @@ func (f *Filter) pass(w *work, held []int) verdict.Answer {
 }
 
 func (f *Filter) journal(ctx context.Context, w *work, held []int) error {
-	if _, err := f.o.Journal.Append(ctx, f.entry(w, held)); err != nil {
+	// Nobody waits for a handler that is late, so that this one may wait for the
+	// device itself, which is what the log does for a context that cannot end.
+	if _, err := f.o.Journal.Append(context.WithoutCancel(ctx), f.entry(w, held)); err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
 	return nil

@@ -37,21 +37,21 @@ type Log struct {
 	o       Options
 	folder  folder
 	metrics *metrics
-	wake    chan struct{} // tells the writer that something is pending, or that it shall stop
-	stopped chan struct{} // closed when the writer has ended
-	upkeep  sync.Mutex    // held by what replaces or removes finished segments
+	upkeep  sync.Mutex // held by what replaces or removes finished segments
 
 	mu       sync.Mutex
 	segments []Segment // the last one is written to; its Bytes is the durable end
 	last     Position  // of the last durable record
 	failed   error     // why nothing is appended any more
 	closed   bool
-	pending  *batch
+	writing  bool          // somebody is the writer, who alone touches the last segment
+	idle     *sync.Cond    // by mu; signalled when nobody is any more
+	pending  *batch        // nil while nobody writes
 	spare    [][]byte      // buffers of earlier batches: one fills while the other is written
 	taken    chan struct{} // closed when the pending batch is taken; nil if nobody waits
 	moved    chan struct{} // closed when last changes or the log closes; nil if nobody waits
 
-	file      disk.File // of the last segment; these are only the writer's
+	file      disk.File // of the last segment; these are the writer's
 	spaceLeft int64     // bytes that the last look at the free space is good for
 	spaceSeen time.Time
 }
@@ -75,7 +75,8 @@ func Open(o Options) (*Log, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	l := &Log{o: o, folder: folder{fs: o.FS, dir: o.Dir}, wake: make(chan struct{}, 1), stopped: make(chan struct{})}
+	l := &Log{o: o, folder: folder{fs: o.FS, dir: o.Dir}}
+	l.idle = sync.NewCond(&l.mu)
 	if err := l.load(); err != nil {
 		return nil, fmt.Errorf("open log %s: %w", o.Name, err)
 	}
@@ -84,7 +85,6 @@ func Open(o Options) (*Log, error) {
 		_ = l.file.Close()
 		return nil, err
 	}
-	go l.write()
 	return l, nil
 }
 
@@ -190,13 +190,11 @@ func (f folder) lastOf(seg Segment) (Position, error) {
 //
 // Errors satisfy disk.ErrNoSpace (nothing was appended; try again when there is
 // room), ErrFailed, ErrClosed or ErrTooLarge. When the context ends first the
-// error is its cause, and the record may be appended all the same.
+// error is its cause, and the record may be appended all the same. One that cannot
+// end (context.WithoutCancel) spares the goroutine that would wait for the device.
 func (l *Log) Append(ctx context.Context, payload []byte) (Position, error) {
-	b, off, err := l.enqueue(ctx, payload)
+	b, off, err := l.append(ctx, payload)
 	if err != nil {
-		return 0, l.wrap(err)
-	}
-	if err := b.wait(ctx); err != nil {
 		return 0, l.wrap(err)
 	}
 	return b.start + Position(off), nil
@@ -209,10 +207,7 @@ func (l *Log) AppendAll(ctx context.Context, payloads [][]byte) ([]Position, err
 	if len(payloads) == 0 {
 		return nil, nil
 	}
-	b, off, err := l.enqueue(ctx, payloads...)
-	if err == nil {
-		err = b.wait(ctx)
-	}
+	b, off, err := l.append(ctx, payloads...)
 	if err != nil {
 		return nil, l.wrap(err)
 	}
@@ -223,6 +218,23 @@ func (l *Log) AppendAll(ctx context.Context, payloads [][]byte) ([]Position, err
 		at += Position(frameSize + len(p))
 	}
 	return positions, nil
+}
+
+// append gives the batch in which the records are durable, and their offset in it.
+func (l *Log) append(ctx context.Context, payloads ...[]byte) (*batch, int, error) {
+	b, off, mine, err := l.enqueue(ctx, payloads)
+	if err == nil {
+		err = l.complete(ctx, b, mine)
+	}
+	return b, off, err
+}
+
+// complete gives what became of a batch: one's own is written first.
+func (l *Log) complete(ctx context.Context, b *batch, mine bool) error {
+	if mine {
+		l.write(b)
+	}
+	return b.wait(ctx)
 }
 
 func (l *Log) wrap(err error) error { return fmt.Errorf("append to log %s: %w", l.o.Name, err) }
@@ -241,12 +253,13 @@ func (b *batch) wait(ctx context.Context) error {
 	}
 }
 
-// enqueue copies records into the pending batch and gives their offset in it.
-func (l *Log) enqueue(ctx context.Context, payloads ...[]byte) (*batch, int, error) {
+// enqueue copies records into a batch and gives their offset in it. The batch is the
+// caller's to write, or else the pending one.
+func (l *Log) enqueue(ctx context.Context, payloads [][]byte) (b *batch, start int, mine bool, err error) {
 	need := 0
 	for _, p := range payloads {
 		if len(p) > MaxRecord {
-			return nil, 0, fmt.Errorf("%w: %d bytes, of at most %d", ErrTooLarge, len(p), MaxRecord)
+			return nil, 0, false, fmt.Errorf("%w: %d bytes, of at most %d", ErrTooLarge, len(p), MaxRecord)
 		}
 		need += frameSize + len(p)
 	}
@@ -259,10 +272,10 @@ func (l *Log) enqueue(ctx context.Context, payloads ...[]byte) (*batch, int, err
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.admit(ctx, need); err != nil {
-		return nil, 0, err
+		return nil, 0, false, err
 	}
-	b := l.join()
-	start := len(b.buf)
+	b, mine = l.join(ctx)
+	start = len(b.buf)
 	b.buf = slices.Grow(b.buf, need)
 	for i, p := range payloads {
 		at := len(b.buf)
@@ -272,22 +285,30 @@ func (l *Log) enqueue(ctx context.Context, payloads ...[]byte) (*batch, int, err
 		b.buf = append(b.buf, p...)
 	}
 	b.records += len(payloads)
-	return b, start, nil
+	return b, start, mine, nil
 }
 
-// join gives the pending batch and makes the writer come for it; l.mu is held.
-func (l *Log) join() *batch {
-	if l.pending == nil {
-		l.pending = &batch{done: make(chan struct{})}
-		if n := len(l.spare); n > 0 {
-			l.pending.buf, l.spare = l.spare[n-1][:0], l.spare[:n-1]
-		}
-		select {
-		case l.wake <- struct{}{}:
-		default:
-		}
+// join gives the pending batch. Where nobody writes, and the caller waits for the
+// device in any case, it is one of his own: he is the writer, and goes on to write
+// it. l.mu is held.
+func (l *Log) join(ctx context.Context) (b *batch, mine bool) {
+	if l.pending != nil {
+		return l.pending, false
 	}
-	return l.pending
+	b = &batch{done: make(chan struct{})}
+	if n := len(l.spare); n > 0 {
+		b.buf, l.spare = l.spare[n-1][:0], l.spare[:n-1]
+	}
+	switch {
+	case l.writing:
+		l.pending = b
+	case ctx.Done() == nil:
+		l.writing, mine = true, true
+	default:
+		l.writing, l.pending = true, b
+		go l.writeAll()
+	}
+	return b, mine
 }
 
 // admit waits until need bytes may be pending; l.mu is held, and given up while
@@ -323,19 +344,16 @@ func (l *Log) admit(ctx context.Context, need int) error {
 // Close writes what is pending and closes the log. It waits for the device.
 func (l *Log) Close() error {
 	l.mu.Lock()
-	if l.closed {
-		l.mu.Unlock()
-		<-l.stopped
-		return nil
-	}
+	again := l.closed
 	l.closed = true
 	l.notifyMoved()
-	l.mu.Unlock()
-	select {
-	case l.wake <- struct{}{}:
-	default:
+	for l.writing {
+		l.idle.Wait()
 	}
-	<-l.stopped
+	l.mu.Unlock()
+	if again {
+		return nil
+	}
 	l.metrics.unregister()
 	return l.file.Close()
 }

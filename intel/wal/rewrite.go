@@ -23,10 +23,10 @@ func (l *Log) Roll(ctx context.Context) error {
 		l.mu.Unlock()
 		return l.wrap(err)
 	}
-	b := l.join()
+	b, mine := l.join(ctx)
 	b.roll = true
 	l.mu.Unlock()
-	if err := b.wait(ctx); err != nil {
+	if err := l.complete(ctx, b, mine); err != nil {
 		return l.wrap(err)
 	}
 	return nil

@@ -334,6 +334,104 @@ func TestAStuckDeviceHoldsNobodyBeyondTheContext(t *testing.T) {
 	}
 }
 
+func TestWhoWritesForHimselfLeavesWhatGathersToAnother(t *testing.T) {
+	fsys := stuckFS{held: make(chan struct{})}
+	l, err := Open(Options{FS: fsys, Dir: t.TempDir(), Name: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := make(chan error, 1)
+	go func() {
+		_, err := l.Append(context.Background(), []byte("first"))
+		first <- err
+	}()
+	waitFor(t, func() bool { return l.isWriting() })
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	others := make(chan error, 8)
+	for n := range cap(others) {
+		go func() {
+			ctx := ctx
+			if n%2 == 0 {
+				ctx = context.Background()
+			}
+			_, err := l.Append(ctx, []byte("other"))
+			others <- err
+		}()
+	}
+	waitFor(t, func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.pending != nil && l.pending.records == cap(others)
+	})
+	fsys.held <- struct{}{}
+	if err := <-first; err != nil { // although the device is stuck again
+		t.Error(err)
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- l.Close() }()
+	fsys.held <- struct{}{}
+	for range cap(others) {
+		if err := <-others; err != nil {
+			t.Error(err)
+		}
+	}
+	if err := <-closed; err != nil {
+		t.Error(err)
+	}
+	if l.isWriting() {
+		t.Error("the log is closed, and somebody writes")
+	}
+}
+
+func (l *Log) isWriting() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.writing
+}
+
+func waitFor(t *testing.T, condition func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !condition(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("it did not come to pass")
+		}
+	}
+}
+
+// panickyFS panics where a record is synced.
+type panickyFS struct{ disk.System }
+
+type panickyFile struct{ disk.File }
+
+func (s panickyFS) OpenFile(name string, flag int, perm os.FileMode) (disk.File, error) {
+	f, err := s.System.OpenFile(name, flag, perm)
+	return panickyFile{f}, err
+}
+
+func (panickyFile) Datasync(disk.Site) error { panic("no device") }
+
+func TestAPanicFailsTheLogAndHoldsNobody(t *testing.T) {
+	cancelled, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	for name, ctx := range map[string]context.Context{"who writes": context.Background(), "who waits": cancelled} {
+		t.Run(name, func(t *testing.T) {
+			l, err := Open(Options{FS: panickyFS{}, Dir: t.TempDir(), Name: "test"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 2 {
+				if _, err := l.Append(ctx, []byte("x")); !errors.Is(err, ErrFailed) {
+					t.Errorf("gave %v", err)
+				}
+			}
+			if err := l.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 func TestARecordBeyondTheLimitsIsRefusedOrGoesAlone(t *testing.T) {
 	l, err := Open(Options{FS: disk.System{}, Dir: t.TempDir(), Name: "test", MaxPending: 1000})
 	if err != nil {

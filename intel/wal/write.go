@@ -16,32 +16,37 @@ import (
 // keepBuffer bounds a buffer that is kept for a later batch.
 const keepBuffer = 4 << 20
 
-// write is the one goroutine that touches the last segment. It writes what
-// gathered while the batch before was on its way to the device: nobody waits
-// for company.
-func (l *Log) write() {
-	defer close(l.stopped)
-	for range l.wake {
-		for {
-			// Those whom the last batch woke, and who are ready to append again,
-			// go first: no time is spent waiting, and the batch is twice as large.
-			runtime.Gosched()
-			b := l.take()
-			if b == nil {
-				break
-			}
-			l.finish(b, l.commit(b))
-		}
-		l.mu.Lock()
-		stop := l.closed && l.pending == nil
-		l.mu.Unlock()
-		if stop {
+// write writes the batch of somebody who found nobody writing: to wake another
+// goroutine for that, and be woken by it, would cost as much as the device. Others'
+// batches are not his to wait for, so another goroutine takes what gathered meanwhile.
+func (l *Log) write(b *batch) {
+	l.settle(b)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.pending == nil {
+		l.rest()
+		return
+	}
+	go l.writeAll()
+}
+
+// writeAll writes what gathers while the batch before is on its way to the device,
+// until nothing does: nobody waits for company.
+func (l *Log) writeAll() {
+	for {
+		// Those whom the last batch woke, and who are ready to append again, go
+		// first: no time is spent waiting, and the batch is twice as large.
+		runtime.Gosched()
+		b := l.take()
+		if b == nil {
 			return
 		}
+		l.settle(b)
 	}
 }
 
-// take gives the pending batch, nil if there is none.
+// take gives the writer the pending batch; nil if there is none, and then he is the
+// writer no more.
 func (l *Log) take() *batch {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -51,7 +56,31 @@ func (l *Log) take() *batch {
 		close(l.taken)
 		l.taken = nil
 	}
+	if b == nil {
+		l.rest()
+	}
 	return b
+}
+
+// rest says that nobody writes any more; l.mu is held.
+func (l *Log) rest() {
+	l.writing = false
+	l.idle.Broadcast()
+}
+
+// settle commits a batch and tells those who wait for it.
+func (l *Log) settle(b *batch) {
+	var err error
+	defer func() {
+		// The caller of Append may survive a panic. Then nobody knows what the device
+		// holds.
+		if v := recover(); v != nil {
+			l.o.Logger.Error("panic while a log was written", zap.String("log", l.o.Name), zap.Any("panic", v), zap.Stack("stack"))
+			err = l.fail(fmt.Errorf("panic: %v", v))
+		}
+		l.finish(b, err)
+	}()
+	err = l.commit(b)
 }
 
 // commit makes a batch durable behind the last record. After an error the log on
