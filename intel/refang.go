@@ -1,6 +1,10 @@
 package intel
 
-import "strings"
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
 
 // Refang gives text, one word of a list or a message, as its author meant it
 // before it was defanged, so that nobody could click it: hxxps://evil[.]example,
@@ -42,6 +46,33 @@ func Refang(text string) string {
 	b.WriteString(text)
 	return b.String()
 }
+
+// Defang writes text so that no program makes a link of anything in it:
+// https[:]//evil[.]example/pay, fraud@evil[.]example. It marks each colon before two
+// slashes and each dot within a word, those of other scripts that browsers take for
+// dots too. Refang undoes it, but for brackets that stood there before.
+func Defang(text string) string {
+	var b strings.Builder
+	within := false // the character before belongs to a word
+	for len(text) > 0 {
+		r, size := utf8.DecodeRuneInString(text)
+		plain, rest := text[:size], text[size:]
+		next, _ := utf8.DecodeRuneInString(rest)
+		switch {
+		case r == ':' && strings.HasPrefix(rest, "//"):
+			plain = "[:]"
+		case within && isDot(r) && (unicode.IsLetter(next) || unicode.IsNumber(next)):
+			plain = "[.]"
+		}
+		b.WriteString(plain)
+		within = !unicode.IsSpace(r)
+		text = rest
+	}
+	return b.String()
+}
+
+// isDot reports whether r parts labels (UTS 46 section 2.3).
+func isDot(r rune) bool { return r == '.' || r == '\u3002' || r == '\uff0e' || r == '\uff61' }
 
 // DefangMark gives what the mark at the beginning of text stands for and the
 // mark's length, 0 if there is none: a dot, an @, a colon or slashes, or the

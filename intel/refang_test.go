@@ -45,6 +45,34 @@ func TestTextThatIsNotDefangedStaysAsItIs(t *testing.T) {
 	}
 }
 
+func TestNothingIsALinkInDefangedText(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                                  "",
+		"https://evil.example/a.php?x=1.5":  "https[:]//evil[.]example/a[.]php?x=1[.]5",
+		".evil.example":                     ".evil[.]example",
+		"boss@evil.example":                 "boss@evil[.]example",
+		"198.51.100.0/24":                   "198[.]51[.]100[.]0/24",
+		"http://[2001:db8::1]:8080/":        "http[:]//[2001:db8::1]:8080/",
+		"évil\u3002example bäd.exämple":     "évil[.]example bäd[.]exämple",
+		"It is. No, it is not... see ./x .": "It is. No, it is not... see ./x .",
+		"44d88612fea8a8f36de82e1278abb02f":  "44d88612fea8a8f36de82e1278abb02f",
+		"smb://a file:///b a\xff.b":         "smb[:]//a file[:]///b a\xff[.]b",
+	} {
+		got := Defang(text)
+		if got != want {
+			t.Errorf("Defang(%q) = %q, want %q", text, got, want)
+		}
+		if again := Defang(got); again != got {
+			t.Errorf("%q again is %q", got, again)
+		}
+	}
+	for _, word := range []string{"https://evil.example/a.php?x=1.5", ".evil.example", "boss@evil.example", "ftp://a.b.example", "198.51.100.0/24", "url:evil.example/pay"} {
+		if got := Refang(Defang(word)); got != word {
+			t.Errorf("%q comes back as %q", word, got)
+		}
+	}
+}
+
 // leftDefanged says by how it is written what others undo and we don't, and why.
 var leftDefanged = map[string]*regexp.Regexp{
 	"words, and marks, between spaces are prose":                                     regexp.MustCompile(`(?i) (dot|at|@|[\[(](at|et)[\])])  ?| @  ?\w`),
