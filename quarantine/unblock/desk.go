@@ -56,6 +56,7 @@ func New(o Options) (*Desk, error) {
 type Asking struct {
 	Value     string // as a list file has it
 	Reference string
+	Notify    string // the address that is written to when it is decided; empty: nobody is
 	Until     time.Time
 	Actor     string
 	Reason    string
@@ -88,7 +89,7 @@ func (d *Desk) Ask(ctx context.Context, a Asking) (r Request, isNew bool, err er
 		return r, false, fmt.Errorf("%w: %d", ErrTooMany, open)
 	}
 	id := d.o.NewID()
-	e, err := event(typeRequested, requestedData{Value: a.Value, Reference: a.Reference, Until: a.Until.UTC()})
+	e, err := event(typeRequested, requestedData{Value: a.Value, Reference: a.Reference, Notify: a.Notify, Until: a.Until.UTC()})
 	if err != nil {
 		return r, false, err
 	}
@@ -118,11 +119,9 @@ func (d *Desk) Approve(ctx context.Context, id, actor, reason string, against []
 
 // Written says that the entry of an approved request stands in its list.
 func (d *Desk) Written(ctx context.Context, id, actor, entry, file string, until time.Time) (Request, error) {
-	e, err := event(typeApproved, writtenData{Entry: entry, File: file, Until: until.UTC()})
-	if err != nil {
-		return Request{}, err
-	}
-	return d.decide(ctx, id, actor, "", func(*Request) (ledger.Event, error) { return e, nil })
+	return d.decide(ctx, id, actor, "", func(r *Request) (ledger.Event, error) {
+		return event(typeApproved, writtenData{Entry: entry, File: file, Until: until.UTC(), tellingData: tellingData{r.Notify}})
+	})
 }
 
 // Failed says that the entry of an approved request could not be written: it is
@@ -141,15 +140,11 @@ func (d *Desk) Refuse(ctx context.Context, id, actor, reason string) (Request, e
 	if strings.TrimSpace(reason) == "" {
 		return Request{}, ErrReason
 	}
-	e, err := event(typeRefused, struct{}{})
-	if err != nil {
-		return Request{}, err
-	}
 	return d.decide(ctx, id, actor, reason, func(r *Request) (ledger.Event, error) {
 		if r.State == Approving {
-			return e, fmt.Errorf("%w: %s is just approving it", ErrDecided, r.Decider)
+			return ledger.Event{}, fmt.Errorf("%w: %s is just approving it", ErrDecided, r.Decider)
 		}
-		return e, nil
+		return event(typeRefused, refusedData{tellingData{r.Notify}})
 	})
 }
 
@@ -170,7 +165,7 @@ func (d *Desk) decide(ctx context.Context, id, actor, reason string, event func(
 func (d *Desk) commit(ctx context.Context, id, command, actor, reason string, event func(*Request) (ledger.Event, error)) (Request, error) {
 	entity := entityPrefix + id
 	receipt, err := d.o.Ledger.Commit(ctx, ledger.Command{ID: entity + "/" + command, Entity: entity, Actor: actor, Reason: reason}, func(s ledger.State) ([]ledger.Event, error) {
-		r, err := requestOf(s.Events)
+		r, err := RequestOf(s)
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			return nil, err
 		}
@@ -191,7 +186,7 @@ func (d *Desk) get(id string) (Request, error) {
 	if err != nil {
 		return Request{}, err
 	}
-	return requestOf(state.Events)
+	return RequestOf(state)
 }
 
 // Get gives the request whose ID begins so. Errors satisfy ErrNotFound or

@@ -12,5 +12,5 @@
 // It decides nothing of the matter: what depends on the value, whether a feed lists
 // it and how the list is written belong to who asks it. It sees to it that a request
 // is decided once, and where that is wanted, by another person than the one who
-// asked.
+// asked. Telling who asked is package notify's: the decision's event has the address.
 package unblock

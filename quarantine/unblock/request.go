@@ -25,6 +25,7 @@ type Request struct {
 	ID        string    `json:"id"`
 	Value     string    `json:"value"`               // as a list file has it
 	Reference string    `json:"reference,omitempty"` // of the message that made somebody ask
+	Notify    string    `json:"notify,omitempty"`    // the address that is written to when it is decided
 	Until     time.Time `json:"until"`               // when the entry would end
 	State     State     `json:"state"`
 
@@ -55,6 +56,7 @@ const (
 type requestedData struct {
 	Value     string    `json:"value"`
 	Reference string    `json:"reference,omitempty"`
+	Notify    string    `json:"notify,omitempty"`
 	Until     time.Time `json:"until"`
 }
 
@@ -68,7 +70,33 @@ type writtenData struct {
 	Entry string    `json:"entry"`
 	File  string    `json:"file"`
 	Until time.Time `json:"until"`
+	tellingData
 }
+
+// refusedData is what unblock-refused says.
+type refusedData struct {
+	tellingData
+}
+
+// tellingData is what either decision says besides: who follows events need not
+// know those before.
+type tellingData struct {
+	Notify string `json:"notify,omitempty"`
+}
+
+// Decided reports whether an event decides a request, and gives the address that is
+// to be told, if there is one. The error is that of an event that cannot be read.
+func Decided(e *ledger.Event) (notify string, ok bool, err error) {
+	if _, ours := idOf(e.Entity); !ours || e.Type != typeApproved && e.Type != typeRefused {
+		return "", false, nil
+	}
+	var data tellingData
+	err = decode(e, &data)
+	return data.Notify, err == nil, err
+}
+
+// Entity names the request in the ledger.
+func (r *Request) Entity() string { return entityPrefix + r.ID }
 
 func idOf(entity string) (string, bool) { return strings.CutPrefix(entity, entityPrefix) }
 
@@ -82,7 +110,7 @@ func (r *Request) apply(e *ledger.Event) error {
 		if err := decode(e, &data); err != nil {
 			return err
 		}
-		r.Value, r.Reference, r.Until = data.Value, data.Reference, data.Until
+		r.Value, r.Reference, r.Notify, r.Until = data.Value, data.Reference, data.Notify, data.Until
 	case typeApproving:
 		r.State = Approving
 		r.Decider, r.Why, r.Decided = e.Actor, e.Reason, e.Time.UTC()
@@ -115,11 +143,12 @@ func decode(e *ledger.Event, into any) error {
 	return nil
 }
 
-// requestOf gives the request that events made; one without any is none.
-func requestOf(events []ledger.Event) (Request, error) {
+// RequestOf gives the request that an entity's events made. Errors satisfy
+// ErrNotFound, or are those of an event that cannot be read.
+func RequestOf(s ledger.State) (Request, error) {
 	var r Request
-	for i := range events {
-		if err := r.apply(&events[i]); err != nil {
+	for i := range s.Events {
+		if err := r.apply(&s.Events[i]); err != nil {
 			return r, err
 		}
 	}

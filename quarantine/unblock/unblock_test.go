@@ -106,6 +106,42 @@ func notFoundIs(err error) error {
 	return err
 }
 
+func TestADecisionCarriesWhoIsToBeTold(t *testing.T) {
+	d := newDesk(t)
+	for _, to := range []string{"alice@example.org", ""} {
+		for _, approve := range []bool{true, false} {
+			r, _, err := d.Ask(ctx, Asking{Value: "shop.example", Notify: to, Actor: "unix:1000", Reason: "a partner"})
+			if err == nil && approve {
+				if _, err = d.Approve(ctx, r.ID, "unix:2000", "yes", nil, false); err == nil {
+					r, err = d.Written(ctx, r.ID, "unix:2000", "shop.example", "allow/operator.txt", time.Now().Add(time.Hour))
+				}
+			} else if err == nil {
+				r, err = d.Refuse(ctx, r.ID, "unix:2000", "no")
+			}
+			if err != nil || r.Notify != to {
+				t.Fatal(r, err)
+			}
+			state, err := d.o.Ledger.State(r.Entity())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range state.Events {
+				got, ok, err := Decided(&state.Events[i])
+				if last := i == len(state.Events)-1; err != nil || ok != last || last && got != to {
+					t.Errorf("%s: %q %t %v", state.Events[i].Type, got, ok, err)
+				}
+			}
+		}
+	}
+	strange := ledger.Event{Type: typeRefused, Entity: "other/1", Data: []byte(`{"notify":"eve@example.org"}`)}
+	if _, ok, err := Decided(&strange); ok || err != nil {
+		t.Error("another entity's event decides a request")
+	}
+	if _, ok, err := Decided(&ledger.Event{Type: typeRefused, Entity: "unblock/1", Data: []byte("[]")}); ok || err == nil {
+		t.Error("an event that cannot be read decides a request")
+	}
+}
+
 func TestRequestsAreListedNewestFirstInPages(t *testing.T) {
 	d := newDesk(t)
 	var ids []string
