@@ -53,6 +53,9 @@ type Config struct {
 	// Who may allow what is blocked.
 	Unblock Unblock `toml:"unblock"`
 
+	// Who is told by mail what became of a request to unblock: whoever named an address with it (`weir intel unblock --request --notify ADDRESS`), once it is approved or refused.
+	Notify Notify `toml:"notify"`
+
 	// What is confirmed here, for peers: indicators that incidents rest on, as a collection of TAXII 2.1 that they read as a feed. Never more than the indicator: no note, no case, no mail; and nothing that is ours: no domain, network or person of `mail` and `directory`, no link that carries an address.
 	Share Share `toml:"share"`
 
@@ -306,6 +309,12 @@ type Incident struct {
 type Unblock struct {
 	// Who wants a value allowed does not allow it himself: he asks for it (`weir intel unblock --request`), and another operator approves it. Entries that allow something cannot be added then in any other way but by editing the lists.
 	SecondPerson bool `toml:"second_person" live:""`
+}
+
+// Notify is the section [notify].
+type Notify struct {
+	// The address that such mail comes from, with a name before it or without. It goes to local domains by `reinject.inbound` and to all others by `reinject.outbound`, with an empty envelope sender, so that nothing answers it. What the MTA does not take is tried again for five days. Empty: nobody is written to, and no request can name an address.
+	From string `toml:"from" live:"" example:"\"Weir <weir@example.org>\""`
 }
 
 // Reinject is the section [reinject].

@@ -3,6 +3,7 @@ package config
 import (
 	"encoding"
 	"fmt"
+	"net/mail"
 	"net/netip"
 	"reflect"
 	"strconv"
@@ -34,6 +35,7 @@ func (c *Config) check() Errors {
 	c.checkIncident(report)
 	c.checkFeeds(report)
 	c.checkShare(report)
+	c.checkNotify(report)
 	c.checkRoute(report, "reinject.inbound", &c.Reinject.Inbound)
 	c.checkRoute(report, "reinject.outbound", &c.Reinject.Outbound)
 
@@ -175,6 +177,27 @@ func (c *Config) checkMail(report reporter) {
 	}
 }
 
+// maxFrom bounds notify.from, in bytes.
+const maxFrom = 320
+
+func (c *Config) checkNotify(report reporter) {
+	from := c.Notify.From
+	if from == "" {
+		return
+	}
+	const cure = `write "weir@example.org" or "Weir <weir@example.org>"`
+	a, err := mail.ParseAddress(from)
+	switch {
+	case err != nil:
+		report("notify.from", "is not the address of one mailbox", cure)
+	case len(from) > maxFrom:
+		report("notify.from", fmt.Sprintf("has %d bytes, of at most %d", len(from), maxFrom), cure)
+	// Such mail has to reach also those whose servers know no SMTPUTF8.
+	case strings.ContainsFunc(a.Address, func(r rune) bool { return r <= ' ' || r > '~' }):
+		report("notify.from", "has characters in its address that not every mail server takes", "write its domain as xn--…, and before the @ letters, digits and dots alone")
+	}
+}
+
 // isAddressLiteral admits the forms of RFC 5321 section 4.1.3 that name an IP address.
 func isAddressLiteral(s string) bool {
 	inner, ok := strings.CutPrefix(s, "[")
@@ -238,9 +261,13 @@ func (c *Config) Warnings() []*Error {
 	for _, r := range []struct {
 		section string
 		route   *Route
-	}{{"reinject.inbound", &c.Reinject.Inbound}, {"reinject.outbound", &c.Reinject.Outbound}} {
+		whom    string
+	}{{"reinject.inbound", &c.Reinject.Inbound, "in mail.local_domains"}, {"reinject.outbound", &c.Reinject.Outbound, "in other domains"}} {
 		if r.route.Address.Network == "tcp" && r.route.Username == "" && r.route.TLSCertFile == "" {
 			warn(r.section+".address", "is reached without credentials: the listener cannot tell Weir from others", "set username and password_file, or use a unix socket")
+		}
+		if c.Notify.From != "" && r.route.Address == (Endpoint{}) {
+			warn(r.section+".address", "is empty, and notify.from is set: nobody "+r.whom+" can be written to", "name the listener, or take notify.from out")
 		}
 	}
 	return errs
