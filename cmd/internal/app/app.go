@@ -179,6 +179,7 @@ func (a *App) run(ctx context.Context, rules *rules, seen string) {
 	if h.hits != nil {
 		workers.Go(func() { h.hits.Run(ctx) })
 	}
+	workers.Go(func() { h.notices.Run(ctx) })
 	workers.Go(func() { h.hunt.Run(ctx) })
 	workers.Go(func() { _ = h.desk.Run(ctx) }) // the context has ended
 	if h.share != nil {

@@ -125,7 +125,7 @@ func (a *App) stores() *control.Stores {
 		return nil
 	}
 	open := &control.Stores{Quarantine: h.quarantine, Ledger: watchedLedger{h.ledger, a}, Journal: h.journal,
-		Lists: h.store, Matcher: h.matcher, Judge: h.judge, Identity: h.identity, Deliveries: h.deliveries, Incidents: h.desk, Feeds: h.feeds, Contained: h.contained, Requests: h.requests}
+		Lists: h.store, Matcher: h.matcher, Judge: h.judge, Identity: h.identity, Deliveries: h.deliveries, Incidents: h.desk, Feeds: h.feeds, Contained: h.contained, Requests: h.requests, Notices: h.notices}
 	if h.hits != nil {
 		open.Hits = h.hits
 	}

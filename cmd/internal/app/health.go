@@ -12,6 +12,7 @@ import (
 
 	"github.com/weirmail/weir/cmd/internal/control"
 	"github.com/weirmail/weir/quarantine/incident"
+	"github.com/weirmail/weir/quarantine/notify"
 )
 
 // health knows what is wrong at the moment.
@@ -91,6 +92,7 @@ func (a *App) keepWatch(ctx context.Context) {
 		a.watchPulls()
 		a.watchFeeds()
 		a.watchContained()
+		a.watchNotices()
 		select {
 		case <-ctx.Done():
 			return
@@ -196,6 +198,34 @@ func (a *App) watchContained() {
 	} else {
 		a.relief("contain")
 	}
+}
+
+// watchNotices says when people are not told what became of their requests.
+func (a *App) watchNotices() {
+	h := a.rooms()
+	if h == nil {
+		return
+	}
+	s, err := h.notices.Status()
+	if err != nil {
+		a.trouble("notify", fmt.Sprintf("which notices wait is not known: %v", err))
+	} else if late := leftUntold(s, h.identity.Now()); late != "" {
+		a.trouble("notify", late)
+	} else {
+		a.relief("notify")
+	}
+}
+
+// noticePatience is how long a notice may wait before somebody has to look: what
+// mends itself, a greylisting or a restart of the MTA, takes less.
+const noticePatience = 15 * time.Minute
+
+// leftUntold tells of notices that wait for long; empty: there are none.
+func leftUntold(s notify.Status, now time.Time) string {
+	if s.Text == "" || now.Sub(s.Since) < noticePatience {
+		return ""
+	}
+	return fmt.Sprintf("the MTA has not taken the mail to %d who asked for something to be unblocked, since %s; it is tried again: %s", s.Waiting, s.Since.UTC().Format(time.RFC3339), s.Text)
 }
 
 // leftLying tells of mail that nobody comes for; empty: there is none.

@@ -31,6 +31,7 @@ import (
 	"github.com/weirmail/weir/quarantine/delivery"
 	"github.com/weirmail/weir/quarantine/hunt"
 	"github.com/weirmail/weir/quarantine/incident"
+	"github.com/weirmail/weir/quarantine/notify"
 	"github.com/weirmail/weir/quarantine/unblock"
 )
 
@@ -58,6 +59,8 @@ type house struct {
 	hunt       *hunt.Hunt
 	asked      *unblock.View
 	requests   *unblock.Desk
+	owed       *notify.View
+	notices    *notify.Outbox
 	shared     *share.View
 	share      *share.Share // nil where nothing is shared
 
@@ -83,7 +86,7 @@ func (h *house) close() {
 
 // Versions of what the databases hold. They are built anew from logs and lists
 // when theirs is another one.
-const viewsSchema = 5
+const viewsSchema = 6
 
 // retryOpen is how often opening is tried again while the disk is too full.
 const retryOpen = 5 * time.Second
@@ -207,11 +210,11 @@ func (a *App) openLedger(ctx context.Context, cfg *config.Config, h *house) erro
 		return err
 	}
 	h.containing = contain.NewView(db)
-	h.asked = unblock.NewView(db)
+	h.asked, h.owed = unblock.NewView(db), notify.NewView(db)
 	h.shared = share.NewView(db, testify)
 	h.ledger, err = ledger.Open(ledger.Options{
 		FS: a.o.FS, Dir: filepath.Join(string(cfg.State.Dir), "ledger"), Index: db, Node: h.identity.Node(), Key: h.identity.Key(backup.LedgerKey),
-		NewID: h.identity.NewID, Views: []ledger.View{h.view, h.incidents, h.containing, h.asked, h.shared}, Logger: a.log.Logger, Metrics: h.metrics,
+		NewID: h.identity.NewID, Views: []ledger.View{h.view, h.incidents, h.containing, h.asked, h.owed, h.shared}, Logger: a.log.Logger, Metrics: h.metrics,
 		MinFree: lastRoom(cfg),
 	})
 	if err != nil {
@@ -311,6 +314,11 @@ func (a *App) build(cfg *config.Config, h *house, r *rules) (err error) {
 		return err
 	}
 	if h.requests, err = unblock.New(unblock.Options{Ledger: watchedLedger{h.ledger, a}, View: h.asked, NewID: h.identity.NewID}); err != nil {
+		return err
+	}
+	h.notices, err = notify.New(notify.Options{Ledger: watchedLedger{h.ledger, a}, View: h.owed, Now: h.identity.Now, Settings: notifySettings(cfg, r, &settings),
+		Logger: a.log.Logger, Metrics: h.metrics})
+	if err != nil {
 		return err
 	}
 	h.quarantine, err = quarantine.New(quarantine.Options{

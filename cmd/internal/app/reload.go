@@ -207,6 +207,7 @@ func (a *App) reloadConfig(h *house, report *ReloadReport) error {
 	must(h.contained.SetSite(containSite(fresh, r)))
 	must(h.filter.SetSettings(filterSettings(fresh, r)))
 	must(h.quarantine.SetSettings(settings))
+	must(h.notices.SetSettings(notifySettings(fresh, r, &settings)))
 	must(h.deliveries.SetRetention(time.Duration(fresh.Journal.Retention)))
 	must(h.desk.SetSettings(incidentSettings(fresh, r)))
 	must(a.setShare(fresh, h, r, tokens))

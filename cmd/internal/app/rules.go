@@ -19,6 +19,7 @@ import (
 	"github.com/weirmail/weir/intel/contain"
 	"github.com/weirmail/weir/intel/directory"
 	"github.com/weirmail/weir/quarantine"
+	"github.com/weirmail/weir/quarantine/notify"
 	"github.com/weirmail/weir/quarantine/reinject"
 )
 
@@ -139,6 +140,11 @@ func quarantineSettings(cfg *config.Config, r *rules) (quarantine.Settings, erro
 		s.Senders.Outbound = outbound
 	}
 	return s, errors.Join(errIn, errOut)
+}
+
+// notifySettings says where notices come from; they go the ways of released mail.
+func notifySettings(cfg *config.Config, r *rules, q *quarantine.Settings) notify.Settings {
+	return notify.Settings{From: cfg.Notify.From, IsLocal: r.site.IsLocal, Inbound: q.Senders.Inbound, Outbound: q.Senders.Outbound}
 }
 
 // maxSecret bounds a password file.

@@ -26,7 +26,7 @@ type unblocker struct {
 	days                 int
 	yes, release         bool
 	restore, request     bool
-	reference            string
+	reference, notify    string
 }
 
 func (a *app) intelUnblock() *cobra.Command {
@@ -49,21 +49,25 @@ that rest on it have pulled; both judge each message again.
 
 --request only asks for it, which viewers may do too: an operator approves or refuses it
 (weir intel requests). With --reference, the number in a bounce or the ID of a held message,
-VALUE may be left out where the message was stopped for one thing alone. With
-unblock.second_person in the configuration everybody has to ask.`,
+VALUE may be left out where the message was stopped for one thing alone. --notify names
+who gets a mail once it is decided, which takes notify.from in the configuration. With
+unblock.second_person there everybody has to ask.`,
 		Example: `  weir intel unblock shop.example --reason "false alarm, case 12"
   weir intel unblock shop.example --reason "false alarm, case 12" --until 14d --yes --release --restore
-  weir intel unblock --request --reference 01JD5ZK3V7Q2 --reason "a supplier called"`,
+  weir intel unblock --request --reference 01JD5ZK3V7Q2 --reason "a supplier called" --notify alice@example.org`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				u.value = args[0]
 			}
+			if c.Flags().Changed("notify") && strings.TrimSpace(u.notify) == "" {
+				return usagef("--notify is empty: write an address, or leave it out")
+			}
 			if u.request {
 				return a.askUnblock(c.Context(), &u)
 			}
-			if u.value == "" || u.reference != "" {
-				return usagef("unblock takes a VALUE; --reference goes with --request")
+			if u.value == "" || u.reference != "" || u.notify != "" {
+				return usagef("unblock takes a VALUE; --reference and --notify go with --request")
 			}
 			return a.unblock(c.Context(), &u)
 		},
@@ -75,6 +79,7 @@ unblock.second_person in the configuration everybody has to ask.`,
 	f.BoolVar(&u.yes, "yes", false, "do it, rather than only show what depends on it")
 	f.BoolVar(&u.request, "request", false, "only ask for it: an operator approves or refuses it")
 	f.StringVar(&u.reference, "reference", "", "with --request: of the `message` that was stopped, the number in the bounce or its ID in quarantine")
+	f.StringVar(&u.notify, "notify", "", "with --request: the `address` that is written to once it is decided")
 	f.BoolVar(&u.release, "release", false, "release what is held because of it")
 	f.BoolVar(&u.restore, "restore", false, "put back what incidents that rest on it have pulled")
 	return a.daemonFlags(a.jsonFlag(c))

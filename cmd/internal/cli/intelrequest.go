@@ -27,7 +27,7 @@ func (a *app) askUnblock(ctx context.Context, u *unblocker) error {
 	}
 	cl := a.client()
 	defer cl.Close()
-	asked, err := cl.AskUnblock(ctx, api.UnblockAsk{Value: u.value, Reference: u.reference, Reason: u.reason, Until: until})
+	asked, err := cl.AskUnblock(ctx, api.UnblockAsk{Value: u.value, Reference: u.reference, Reason: u.reason, Until: until, Notify: u.notify})
 	if err != nil {
 		return err
 	}
@@ -44,8 +44,33 @@ func (a *app) askUnblock(ctx context.Context, u *unblocker) error {
 	} else {
 		a.printLine("request %s for %s is open since %s already, by %s", r.ID, r.Value, when(r.Asked), actorText(r.By, r.ByName))
 	}
-	a.note("an operator decides: weir intel requests tells what became of it")
+	switch {
+	case asked.New && r.Notify != "":
+		a.note("an operator decides, and %s is written to; weir intel requests tells it too", r.Notify)
+	case u.notify != "":
+		a.note("an operator decides: weir intel requests tells what became of it; %s is not written to, because the request is the one that was there", u.notify)
+	default:
+		a.note("an operator decides: weir intel requests tells what became of it")
+	}
 	return nil
+}
+
+// toldText says whether who asked was written to.
+func toldText(r *api.UnblockRequest) string {
+	n := r.Notice
+	switch {
+	case r.Notify == "":
+		return ""
+	case n == nil:
+		return r.Notify + " once it is decided"
+	case n.State == "sent":
+		return r.Notify + " at " + when(n.Time)
+	case n.State == "failed":
+		return "not " + r.Notify + ", given up at " + when(n.Time) + ": " + n.Text
+	case n.Text == "":
+		return r.Notify + " in a moment"
+	}
+	return "not yet " + r.Notify + ": " + n.Text
 }
 
 func actorText(actor, name string) string {
@@ -55,13 +80,20 @@ func actorText(actor, name string) string {
 	return actor
 }
 
+// noteTold says who is written to about a decision.
+func (a *app) noteTold(r *api.UnblockRequest) {
+	if r.Notify != "" {
+		a.note("%s is written to; weir intel requests tells when the MTA has taken it", r.Notify)
+	}
+}
+
 func (a *app) intelRequests() *cobra.Command {
 	var q api.UnblockQuery
 	c := &cobra.Command{
 		Use:   "requests [ID]",
 		Short: "List the requests to unblock and what became of them, or show one with its evidence",
 		Long: `List the requests to unblock, the newest first, and what became of each: who asked and why,
-who decided, and what he said. With an ID it shows what depends on the value: who lists it,
+who decided, what he said, and whether who asked was written to. With an ID it shows what depends on the value: who lists it,
 what of it was let through and is held, which incidents rest on it, and what speaks against
 allowing it; that is for operators, and the ledger records it.`,
 		Example: `  weir intel requests --state open
@@ -106,10 +138,10 @@ func (a *app) printRequests(page *api.UnblockPage) error {
 		ids = append(ids, page.Requests[i].ID)
 	}
 	ids = a.short(ids)
-	t := term.NewTable(2, "ID", "STATE", "VALUE", "ASKED", "BY", "REASON", "DECIDED BY", "WHY")
+	t := term.NewTable(2, "ID", "STATE", "VALUE", "ASKED", "BY", "REASON", "DECIDED BY", "WHY", "TOLD")
 	for i := range page.Requests {
 		r := &page.Requests[i]
-		t.Row(ids[i], r.State, r.Value, when(r.Asked), actorText(r.By, r.ByName), r.Reason, actorText(r.Decider, r.DeciderName), r.Why)
+		t.Row(ids[i], r.State, r.Value, when(r.Asked), actorText(r.By, r.ByName), r.Reason, actorText(r.Decider, r.DeciderName), r.Why, toldText(r))
 	}
 	if err := a.print(t, func(_, column int, text string) string {
 		if column == 1 {
@@ -129,7 +161,7 @@ func (a *app) printCase(c *api.UnblockCase) error {
 	r := &c.Request
 	a.facts([2]string{"request", r.ID}, [2]string{"state", r.State}, [2]string{"asked", when(r.Asked)}, [2]string{"by", actorText(r.By, r.ByName)},
 		[2]string{"reason", r.Reason}, [2]string{"reference", r.Reference}, [2]string{"until", exactly(r.Until)},
-		[2]string{"decided by", actorText(r.Decider, r.DeciderName)}, [2]string{"why", r.Why}, [2]string{"entry", r.Entry})
+		[2]string{"decided by", actorText(r.Decider, r.DeciderName)}, [2]string{"why", r.Why}, [2]string{"entry", r.Entry}, [2]string{"told", toldText(r)})
 	a.printf("\n")
 	if err := a.printUnblocking(&c.Evidence); err != nil {
 		return err
@@ -212,6 +244,7 @@ func (a *app) approveUnblock(ctx context.Context, id string, d *deciding) error 
 	}
 	if !a.json {
 		a.printUnblocked(&result.Approved.Unblocked)
+		a.noteTold(&result.Approved.Request)
 	}
 	let := unblockResult{Plan: &shown.Evidence}
 	left := a.letGo(ctx, cl, &unblocker{reason: d.reason, release: d.release, restore: d.restore}, &let)
@@ -250,6 +283,7 @@ func (a *app) intelRefuse() *cobra.Command {
 				return a.printJSON(r)
 			}
 			a.printLine("request %s for %s is refused", r.ID, r.Value)
+			a.noteTold(r)
 			return nil
 		},
 	}

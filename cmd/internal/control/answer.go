@@ -19,6 +19,7 @@ import (
 	"github.com/weirmail/weir/intel/wal"
 	"github.com/weirmail/weir/quarantine"
 	"github.com/weirmail/weir/quarantine/incident"
+	"github.com/weirmail/weir/quarantine/notify"
 	"github.com/weirmail/weir/quarantine/unblock"
 )
 
@@ -97,6 +98,10 @@ func errorOf(err error) *api.Error {
 		e.Code, e.Cure = api.Closed, "weir intel requests shows what became of it"
 	case errors.Is(err, unblock.ErrTooMany):
 		e.Code, e.Cure = api.Busy, "decide some of them first: weir intel requests"
+	case errors.Is(err, notify.ErrAddress):
+		e.Code, e.Cure = api.BadRequest, "write one address, as alice@example.org"
+	case errors.Is(err, notify.ErrOff):
+		e.Code, e.Cure = api.Refused, "or ask without notify, and weir intel requests tells what became of it"
 	case errors.Is(err, incident.ErrClosed):
 		e.Code, e.Cure = api.Closed, "open another one"
 	case errors.Is(err, incident.ErrNothing), errors.Is(err, feed.ErrNotHeld):

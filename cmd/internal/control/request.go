@@ -15,6 +15,7 @@ import (
 	"github.com/weirmail/weir/intel/list/edit"
 	"github.com/weirmail/weir/intel/match"
 	"github.com/weirmail/weir/quarantine"
+	"github.com/weirmail/weir/quarantine/notify"
 	"github.com/weirmail/weir/quarantine/unblock"
 )
 
@@ -27,6 +28,12 @@ type Requests interface {
 	Written(ctx context.Context, id, actor, entry, file string, until time.Time) (unblock.Request, error)
 	Failed(ctx context.Context, id, actor string) (unblock.Request, error)
 	Refuse(ctx context.Context, id, actor, reason string) (unblock.Request, error)
+}
+
+// Notices tells people what became of requests; *notify.Outbox does.
+type Notices interface {
+	Recipient(address string) (string, error)
+	Of(entity string) (n notify.Notice, ok bool, err error)
 }
 
 // asking makes a handler of what needs requests to be kept.
@@ -64,7 +71,11 @@ func (s *Server) askUnblock(ctx context.Context, c *call, st *Stores, in *api.Un
 	if err := s.blockedToday(st, u); err != nil {
 		return nil, err
 	}
-	r, isNew, err := st.Requests.Ask(ctx, unblock.Asking{Value: u.line, Reference: reference, Until: in.Until.UTC().Truncate(time.Second), Actor: c.caller.Actor, Reason: in.Reason})
+	to, err := recipientOf(st, in.Notify)
+	if err != nil {
+		return nil, err
+	}
+	r, isNew, err := st.Requests.Ask(ctx, unblock.Asking{Value: u.line, Reference: reference, Notify: to, Until: in.Until.UTC().Truncate(time.Second), Actor: c.caller.Actor, Reason: in.Reason})
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +83,19 @@ func (s *Server) askUnblock(ctx context.Context, c *call, st *Stores, in *api.Un
 	if err != nil {
 		return nil, err
 	}
-	return api.UnblockAsked{Request: requestTold(&r, names{}), New: isNew, Known: known.(api.IntelShown)}, nil
+	told, err := requestTold(st, &r, names{})
+	return api.UnblockAsked{Request: told, New: isNew, Known: known.(api.IntelShown)}, err
+}
+
+// recipientOf gives who is to be told, "" for nobody.
+func recipientOf(st *Stores, address string) (string, error) {
+	switch {
+	case address == "":
+		return "", nil
+	case st.Notices == nil:
+		return "", notify.ErrOff
+	}
+	return st.Notices.Recipient(address)
 }
 
 // blockedToday refuses a value that no entry in force blocks: allowing it would
@@ -141,17 +164,32 @@ func unknownReference(reference string) error {
 func (s *Server) unblockRequests(_ context.Context, _ *call, st *Stores, in *api.UnblockQuery) (any, error) {
 	found, more, err := st.Requests.List(unblock.Query{State: unblock.State(in.State), Before: in.Before, Limit: cmp.Or(in.Limit, pageDefault)})
 	page, who := api.UnblockPage{Requests: []api.UnblockRequest{}, More: more}, names{}
-	for i := range found {
-		page.Requests = append(page.Requests, requestTold(&found[i], who))
+	if err != nil {
+		return nil, err
 	}
-	return page, err
+	for i := range found {
+		told, err := requestTold(st, &found[i], who)
+		if err != nil {
+			return nil, err
+		}
+		page.Requests = append(page.Requests, told)
+	}
+	return page, nil
 }
 
-func requestTold(r *unblock.Request, who names) api.UnblockRequest {
-	return api.UnblockRequest{
+func requestTold(st *Stores, r *unblock.Request, who names) (api.UnblockRequest, error) {
+	told := api.UnblockRequest{
 		ID: r.ID, State: string(r.State), Value: r.Value, Reference: r.Reference, By: r.By, ByName: who.of(r.By), Reason: r.Reason, Asked: r.Asked, Until: r.Until,
-		Decider: r.Decider, DeciderName: who.of(r.Decider), Why: r.Why, Decided: r.Decided, Entry: r.Entry,
+		Decider: r.Decider, DeciderName: who.of(r.Decider), Why: r.Why, Decided: r.Decided, Entry: r.Entry, Notify: r.Notify,
 	}
+	if r.Notify == "" || st.Notices == nil {
+		return told, nil
+	}
+	n, ok, err := st.Notices.Of(r.Entity())
+	if ok {
+		told.Notice = &api.Notice{State: string(n.State), Time: n.Time, Text: n.Text}
+	}
+	return told, err
 }
 
 func (s *Server) unblockCase(ctx context.Context, c *call, st *Stores, in *api.UnblockID) (any, error) {
@@ -163,8 +201,8 @@ func (s *Server) unblockCase(ctx context.Context, c *call, st *Stores, in *api.U
 	if err != nil {
 		return nil, err
 	}
-	speaks := against(&r, evidence.Listed, evidence.Incidents)
-	return api.UnblockCase{Request: requestTold(&r, names{}), Evidence: *evidence, Against: speaks}, nil
+	told, err := requestTold(st, &r, names{})
+	return api.UnblockCase{Request: told, Evidence: *evidence, Against: against(&r, evidence.Listed, evidence.Incidents)}, err
 }
 
 // against says what speaks against allowing a value now: what feeds say today, and
@@ -223,7 +261,11 @@ func (s *Server) approveUnblock(ctx context.Context, c *call, st *Stores, in *ap
 	if r, err = st.Requests.Written(ctx, r.ID, c.caller.Actor, e.Text, result.File, until); err != nil {
 		return nil, fmt.Errorf("the value is allowed, and that its request is approved could not be recorded: %w", err)
 	}
-	answer := api.UnblockApproved{Request: requestTold(&r, names{}), Unblocked: api.Unblocked{File: result.File, Line: e.Line, Entry: e.Text, Replaced: e.Outcome != edit.Added, Reloaded: *reloaded}}
+	told, err := requestTold(st, &r, names{})
+	if err != nil {
+		return nil, err
+	}
+	answer := api.UnblockApproved{Request: told, Unblocked: api.Unblocked{File: result.File, Line: e.Line, Entry: e.Text, Replaced: e.Outcome != edit.Added, Reloaded: *reloaded}}
 	answer.Unblocked.Answer, answer.Unblocked.Listed, err = s.listedNow(st, u)
 	return answer, err
 }
@@ -251,5 +293,5 @@ func (s *Server) refuseUnblock(ctx context.Context, c *call, st *Stores, in *api
 	if r, err = st.Requests.Refuse(ctx, r.ID, c.caller.Actor, in.Reason); err != nil {
 		return nil, err
 	}
-	return requestTold(&r, names{}), nil
+	return requestTold(st, &r, names{})
 }

@@ -1,6 +1,7 @@
 package control_test
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/weirmail/weir/cmd/internal/control"
 	"github.com/weirmail/weir/cmd/internal/control/api"
+	"github.com/weirmail/weir/quarantine/notify"
 )
 
 func TestAReferenceTellsWhatAMessageWasStoppedFor(t *testing.T) {
@@ -118,6 +120,59 @@ func TestARequestIsApprovedUnlessSomethingSpeaksAgainstIt(t *testing.T) {
 	}
 	if _, err := cl.UnblockCase(ctx, "01KB"); codeOf(err) != api.NotFound {
 		t.Error(err)
+	}
+}
+
+func TestWhoAskedIsWrittenToOnceItIsDecided(t *testing.T) {
+	h, cl := intelHouse(t)
+	h.WriteList("block/a.txt", "shop.example\nevil.example\n")
+	soon := time.Now().Add(24 * time.Hour)
+	ask := func(value, to string) (*api.UnblockAsked, error) {
+		return cl.AskUnblock(ctx, api.UnblockAsk{Value: value, Reason: "a partner", Until: soon, Notify: to})
+	}
+	if _, err := ask("shop.example", "alice at home"); codeOf(err) != api.BadRequest || !strings.Contains(err.Error(), "has no @") {
+		t.Error(err)
+	}
+	asked, err := ask("shop.example", "Alice@example.org")
+	if err != nil || asked.Request.Notify != "alice@example.org" || asked.Request.Notice != nil {
+		t.Fatalf("%+v, %v", asked, err)
+	}
+	if again, err := ask("shop.example", "bob@example.org"); err != nil || again.New || again.Request.Notify != "alice@example.org" {
+		t.Errorf("%+v, %v", again, err)
+	}
+	got, err := cl.ApproveUnblock(ctx, api.UnblockApprove{ID: asked.Request.ID, Reason: "it is"})
+	if err != nil || got.Request.Notice == nil {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	waitCtx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	mails, err := h.Sink.Wait(waitCtx, 1)
+	if err != nil || mails[0].From != "" || strings.Join(mails[0].To, " ") != "alice@example.org" || !strings.Contains(string(mails[0].Data), "Subject: Request approved: shop[.]example\r\n") {
+		t.Fatalf("%+v, %v", mails, err)
+	}
+	for {
+		page, err := cl.UnblockRequests(ctx, api.UnblockQuery{})
+		if err != nil || len(page.Requests) != 1 || page.Requests[0].Notice == nil {
+			t.Fatalf("%+v, %v", page, err)
+		}
+		if n := page.Requests[0].Notice; n.State == "sent" && !n.Time.IsZero() && n.Text != "" {
+			break
+		}
+		if waitCtx.Err() != nil {
+			t.Fatalf("%+v", page.Requests[0].Notice)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	// Where nobody is written to, nobody can ask for it.
+	settings := notify.Settings{IsLocal: func(string) bool { return true }}
+	if err := h.Notices.SetSettings(settings); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ask("evil.example", "alice@example.org"); codeOf(err) != api.Refused || !strings.Contains(err.Error(), "set notify.from") {
+		t.Error(err)
+	}
+	if page, err := cl.UnblockRequests(ctx, api.UnblockQuery{State: "open"}); err != nil || len(page.Requests) != 0 {
+		t.Errorf("%+v, %v", page, err)
 	}
 }
 

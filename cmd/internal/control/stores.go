@@ -18,7 +18,7 @@ import (
 )
 
 // Stores is what the daemon keeps, while it is open. All fields but Deliveries,
-// Incidents, Feeds, Contained, Hits, Requests and Share are required.
+// Incidents, Feeds, Contained, Hits, Requests, Notices and Share are required.
 type Stores struct {
 	Quarantine Quarantine
 	Ledger     Ledger
@@ -33,6 +33,7 @@ type Stores struct {
 	Contained  Contained  // nil: nobody can be contained
 	Hits       Hits       // nil: nobody counts them
 	Requests   Requests   // nil: nobody can ask for something to be unblocked
+	Notices    Notices    // nil: nobody is written to
 	Share      Shared     // nil: nothing is published to peers
 }
 

@@ -194,7 +194,7 @@ func incidentOperations() []Operation {
 
 func intelOperations() []Operation {
 	return []Operation{
-		{Name: OpUnblockAsk, Method: "POST", Path: "/unblock/requests", Role: Viewer, Input: UnblockAsk{}, Output: UnblockAsked{}, Codes: []Code{Unavailable, NotFound, Ambiguous, Busy, NoSpace},
+		{Name: OpUnblockAsk, Method: "POST", Path: "/unblock/requests", Role: Viewer, Input: UnblockAsk{}, Output: UnblockAsked{}, Codes: []Code{Unavailable, NotFound, Ambiguous, Busy, Refused, NoSpace},
 			Summary: "Ask for a value to be allowed; for one value there is one open request"},
 		{Name: OpUnblockRequests, Method: "GET", Path: "/unblock/requests", Role: Viewer, Input: UnblockQuery{}, Output: UnblockPage{}, Codes: []Code{Unavailable},
 			Summary: "The requests for values to be allowed, and what became of them"},

@@ -9,6 +9,7 @@ type UnblockAsk struct {
 	Reference string    `json:"reference,omitempty" doc:"of a message: the one in a bounce, or an item's ID"`
 	Reason    string    `json:"reason" doc:"why"`
 	Until     time.Time `json:"until" doc:"when the entry would end"`
+	Notify    string    `json:"notify,omitempty" doc:"an address that is written to once it is decided; needs notify.from in the configuration"`
 }
 
 // UnblockAsked says what came of it.
@@ -34,6 +35,15 @@ type UnblockRequest struct {
 	Why         string    `json:"why,omitempty" doc:"what the decider said"`
 	Decided     time.Time `json:"decided,omitzero"`
 	Entry       string    `json:"entry,omitempty" doc:"the line that was written"`
+	Notify      string    `json:"notify,omitempty" doc:"the address that is written to once it is decided"`
+	Notice      *Notice   `json:"notice,omitempty" doc:"what became of that mail; missing until it is decided"`
+}
+
+// Notice is a mail that tells somebody what became of something.
+type Notice struct {
+	State string    `json:"state" enum:"waiting sent failed" doc:"sent: the MTA took it; failed: it was refused for good, or not taken for five days"`
+	Time  time.Time `json:"time,omitzero" doc:"when it was sent or given up"`
+	Text  string    `json:"text,omitempty" doc:"what the MTA answered last, or why it did not"`
 }
 
 // UnblockQuery says which requests are wanted.

@@ -41,6 +41,7 @@ import (
 	"github.com/weirmail/weir/quarantine/blob"
 	"github.com/weirmail/weir/quarantine/delivery"
 	"github.com/weirmail/weir/quarantine/incident"
+	"github.com/weirmail/weir/quarantine/notify"
 	"github.com/weirmail/weir/quarantine/reinject"
 	"github.com/weirmail/weir/quarantine/unblock"
 )
@@ -61,6 +62,7 @@ type House struct {
 	Filter     *filter.Filter
 	Hits       *hits.Counter
 	Requests   *unblock.Desk
+	Notices    *notify.Outbox
 	Desk       *incident.Desk
 	Contained  *contain.Book
 
@@ -121,9 +123,9 @@ func (h *House) open() {
 	cases, err := incident.NewView(views)
 	h.must(err)
 	containing := contain.NewView(views)
-	asked := unblock.NewView(views)
+	asked, owed := unblock.NewView(views), notify.NewView(views)
 	h.Ledger, err = ledger.Open(ledger.Options{FS: fsys, Dir: h.path("ledger"), Index: views, Node: h.Identity.Node(), Key: h.Identity.Key("ledger"),
-		NewID: h.Identity.NewID, Views: []ledger.View{view, cases, containing, asked}})
+		NewID: h.Identity.NewID, Views: []ledger.View{view, cases, containing, asked, owed}})
 	h.must(err)
 	h.Requests, err = unblock.New(unblock.Options{Ledger: h.Ledger, View: asked, NewID: h.Identity.NewID})
 	h.must(err)
@@ -149,7 +151,8 @@ func (h *House) open() {
 	h.Hits, err = hits.Open(hits.Options{FS: fsys, Dir: h.path("hits")})
 	h.must(err)
 	h.t.Cleanup(func() { _ = h.Hits.Close() })
-	h.build(view)
+	h.build(view, owed)
+	h.background(h.Notices.Run)
 	h.Desk, err = incident.New(incident.Options{
 		Ledger: h.Ledger, View: cases, Journal: h.Journal, Tracker: tracker{}, Items: h.Quarantine, Identity: h.Identity,
 		Settings: incident.Settings{CapIncident: CapIncident, Mailbox: func(address string) (string, bool) { return address, !strings.HasSuffix(address, "@elsewhere.example") }},
@@ -186,7 +189,7 @@ func site() filter.Site {
 	return filter.Site{LocalDomains: []string{"example.org"}, InternalNetworks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}
 }
 
-func (h *House) build(view *quarantine.View) {
+func (h *House) build(view *quarantine.View, owed *notify.View) {
 	blobs, err := blob.OpenFolder(blob.Options{FS: disk.System{}, Dir: h.path("blobs")})
 	h.must(err)
 	h.t.Cleanup(func() { _ = blobs.Close() })
@@ -208,6 +211,10 @@ func (h *House) build(view *quarantine.View) {
 		Scratch:  func() quarantine.ScratchSpace { return room.Spool() },
 		Settings: quarantine.Settings{Parser: parser, HoldTime: time.Minute, Senders: quarantine.Senders{Inbound: sender, Outbound: sender}},
 	})
+	h.must(err)
+	h.Notices, err = notify.New(notify.Options{Ledger: h.Ledger, View: owed, Now: h.Identity.Now, Settings: notify.Settings{
+		From: "weir@example.org", IsLocal: func(domain string) bool { return domain == "example.org" }, Inbound: sender, Outbound: sender,
+	}})
 	h.must(err)
 	h.Filter, err = filter.New(filter.Options{
 		Hits: h.Hits, Judge: h.Judge, Scratch: room, Journal: h.Journal, Quarantine: h.Quarantine, Identity: h.Identity,
@@ -276,7 +283,7 @@ func (h *House) stores() *control.Stores {
 	if h.closed {
 		return nil
 	}
-	return &control.Stores{Quarantine: h.Quarantine, Ledger: h.Ledger, Journal: h.Journal, Lists: h.Store, Matcher: h.matcher, Judge: h.Judge, Identity: h.Identity, Incidents: h.Desk, Deliveries: tracker{}, Contained: h.Contained, Hits: h.Hits, Requests: h.Requests}
+	return &control.Stores{Quarantine: h.Quarantine, Ledger: h.Ledger, Journal: h.Journal, Lists: h.Store, Matcher: h.matcher, Judge: h.Judge, Identity: h.Identity, Incidents: h.Desk, Deliveries: tracker{}, Contained: h.Contained, Hits: h.Hits, Requests: h.Requests, Notices: h.Notices}
 }
 
 // SetLimits makes other limits hold; those that are zero are the server's own, but
