@@ -55,7 +55,7 @@ func checkNotice(t *testing.T, r *unblock.Request) (subject, text string) {
 func TestNothingThatPeopleWriteBreaksANotice(t *testing.T) {
 	at := time.Date(2026, 5, 1, 8, 0, 0, 0, time.UTC)
 	nasty := []string{
-		"x\r\nBcc: eve@elsewhere.example\r\n\r\n<html>", "=?utf-8?q?http=3A//evil.example?= =?utf-8?b?eA==?=", strings.Repeat("ü.", 5000), strings.Repeat("a", 9000),
+		"x\r\nBcc: eve@elsewhere.example\r\n\r\n<html>", "=?utf-8?q?http=3A//evil.example?= =?utf-8?b?eA==?=", strings.Repeat("ü.", 5000), strings.Repeat("a", 9000), strings.Repeat("𝒳", 9000),
 		"\u202egnp.exe\u2028\x00\x1b[31m\ufeff", "https://evil.example/?a=?b", "\xff\xfe.bad", "", ".\r\n.\r\nQUIT",
 	}
 	for _, text := range nasty {

@@ -101,6 +101,38 @@ func TestACrashBetweenTheMailAndItsEventSendsTheSameMailAgain(t *testing.T) {
 	}
 }
 
+func TestADaemonThatStopsGivesNothingUp(t *testing.T) {
+	s := newSite(t)
+	first, second := s.refused("shop.example", "alice@local.example", "no"), s.refused("other.example", "bob@local.example", "no")
+	s.passes(giveUpAfter)
+	ctx, cancel := context.WithCancel(t.Context())
+	s.inbound.answer = func() reinject.Result {
+		cancel()
+		return reinject.Result{Status: reinject.Deferred, Text: "the connection broke"}
+	}
+	s.pass(ctx)
+	s.settle()
+	if n := s.inbound.count(); n != 1 {
+		t.Errorf("%d tries", n)
+	}
+	s.is(&first, Waiting, "")
+	s.is(&second, Waiting, "")
+}
+
+func TestWhatTheViewDoesNotKnowYetIsNotSentAgain(t *testing.T) {
+	s := newSite(t)
+	r := s.refused("shop.example", "alice@local.example", "no")
+	for range 5 {
+		s.pass(t.Context())
+		s.passes(longestWait)
+	}
+	s.settle()
+	s.is(&r, Sent, "250 2.0.0 queued")
+	if n := s.inbound.count(); n != 1 {
+		t.Errorf("%d messages", n)
+	}
+}
+
 func TestWhatCannotBeRecordedIsNotSentAgain(t *testing.T) {
 	s := newSite(t)
 	r := s.refused("shop.example", "alice@local.example", "no")

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/weirmail/weir/cmd/internal/backup"
 	"github.com/weirmail/weir/cmd/internal/control/api"
@@ -99,6 +100,30 @@ func TestTheConfigurationInForceIsShown(t *testing.T) {
 	}
 	if shown, err := c.Config(t.Context()); err != nil || !strings.Contains(shown.Text, "user:nobody") {
 		t.Errorf("the configuration in force is %+v, %v", shown, err)
+	}
+}
+
+func TestWhetherSomebodyIsWrittenToFollowsTheConfiguration(t *testing.T) {
+	s := newSite(t, "")
+	s.start()
+	c := s.client()
+	ask := func() error {
+		_, err := c.AskUnblock(t.Context(), api.UnblockAsk{Value: "evil.example", Reason: "x", Until: time.Now().Add(time.Hour), Notify: "alice@example.org"})
+		return err
+	}
+	if err := ask(); err == nil || !strings.Contains(err.Error(), "set notify.from") {
+		t.Error(err)
+	}
+	text, err := os.ReadFile(s.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.write("weir.toml", string(text)+"[notify]\nfrom = \"weir@example.org\"\n")
+	if r, err := c.Reload(t.Context()); err != nil || !r.OK || len(r.Restart) != 0 {
+		t.Fatalf("reload gave %+v, %v", r, err)
+	}
+	if err := ask(); err != nil {
+		t.Error(err)
 	}
 }
 
