@@ -93,9 +93,10 @@ func (a *app) intelRequests() *cobra.Command {
 		Use:   "requests [ID]",
 		Short: "List the requests to unblock and what became of them, or show one with its evidence",
 		Long: `List the requests to unblock, the newest first, and what became of each: who asked and why,
-who decided, what he said, and whether who asked was written to. With an ID it shows what depends on the value: who lists it,
-what of it was let through and is held, which incidents rest on it, and what speaks against
-allowing it; that is for operators, and the ledger records it.`,
+who decided, what he said, and whether who asked was written to. With an ID it shows what
+depends on the value: who lists it, what of it was let through and is held, which incidents
+rest on it, and what speaks against allowing it; that is for operators, and the ledger
+records it.`,
 		Example: `  weir intel requests --state open
   weir intel requests 01JD5ZK3V7Q2`,
 		Args: cobra.MaximumNArgs(1),
