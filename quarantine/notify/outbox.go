@@ -269,7 +269,9 @@ func (b *Outbox) attempt(ctx context.Context, n *Notice, t *try) (done bool) {
 	log := b.o.Logger.With(zap.String("about", n.About), zap.String("to", n.To))
 	past, err := b.o.Ledger.State(n.entity())
 	if err != nil {
-		t.text = err.Error()
+		if t.outcome == "" {
+			t.text = err.Error()
+		}
 		log.Error("a notice could not be looked up; it is tried again", zap.Error(err))
 		return false
 	}
