@@ -256,7 +256,7 @@ type Journal struct {
 
 // Delivery is the section [delivery].
 type Delivery struct {
-	// The logs that tell of deliveries: `file:PATH`, of which rotations by renaming or by copying and truncating are followed, or `journald:` for what systemd's journal has under the facility mail (`journald:/FOLDER` for a journal kept elsewhere). Or `syslog:tcp:ADDRESS:PORT` listens for what the syslog daemons of other hosts send (RFC 5424, and the older form), with `tls` or `udp` instead of `tcp`: let each send by a disk queue, since what comes while Weir is down is theirs to keep. Postfix, Sendmail and Dovecot's LMTP, LDA and Sieve are understood. The daemon's user must be able to read them (Debian: group `adm`; journal: `systemd-journal`). Empty: nothing is known but the recipients of the envelope.
+	// The logs that tell of deliveries: `file:PATH`, of which rotations by renaming or by copying and truncating are followed, or `journald:` for what systemd's journal has under the facility mail (`journald:/FOLDER` for a journal kept elsewhere). Or `syslog:tcp:ADDRESS:PORT` listens for what the syslog daemons of other hosts send (RFC 5424, and the older form), with `tls` or `udp` instead of `tcp`: let each send by a disk queue, since what comes while Weir is down is theirs to keep. Postfix, Sendmail and Dovecot's LMTP, LDA, Sieve and POP3 are understood. The daemon's user must be able to read them (Debian: group `adm`; journal: `systemd-journal`). Empty: nothing is known but the recipients of the envelope.
 	Logs []DeliveryLog `toml:"logs" example:"[\"file:/var/log/mail.log\", \"journald:\"]"`
 
 	// The hosts that may send syslog. Empty: this host alone.

@@ -212,6 +212,28 @@ func (t *Tracker) Of(ctx context.Context, e *journal.Entry) ([]Delivery, error) 
 	return trace(ctx, v, t.o.Journal, e)
 }
 
+// Taken gives when a user took mail out of his inbox by POP3 for the first time since
+// then; zero: no log tells that he did. Errors are those of reading the index.
+func (t *Tracker) Taken(login string, since time.Time) (time.Time, error) {
+	v, err := t.store.view()
+	if err != nil {
+		return time.Time{}, err
+	}
+	defer v.release()
+	events, err := v.taken(login)
+	if err != nil {
+		return time.Time{}, err
+	}
+	// A log may tell whole seconds.
+	since = since.Truncate(time.Second)
+	for i := range events {
+		if !events[i].Time.Before(since) {
+			return events[i].Time, nil
+		}
+	}
+	return time.Time{}, nil
+}
+
 // SetRetention changes how long events are kept, from the next round on.
 func (t *Tracker) SetRetention(keep time.Duration) error {
 	if keep < 0 {

@@ -137,7 +137,7 @@ func (d *desk) read(lines string) {
 			continue
 		}
 		clock, rest, _ := strings.Cut(line, " ")
-		if strings.HasPrefix(rest, "lmtp(") || strings.HasPrefix(rest, "lda(") {
+		if strings.HasPrefix(rest, "lmtp(") || strings.HasPrefix(rest, "lda(") || strings.HasPrefix(rest, "pop3(") {
 			rest = "dovecot: " + rest
 		} else if !strings.HasPrefix(rest, "sendmail") {
 			rest = "postfix/" + rest
@@ -372,6 +372,47 @@ func TestSendmailsCopiesAreJoinedToDovecotByMessageID(t *testing.T) {
 	d.read(`01:11:02 lmtp(carol@lab.test)<1><S9>: msgid=<alias@sender.test>: saved mail to Spam`)
 	want[0] = "carol+x@lab.test > carol+x@lab.test mailbox by queue-id"
 	d.want(e, want...)
+}
+
+func TestItIsKnownWhoTakesMailByPOP3(t *testing.T) {
+	d := newDesk(t, nil)
+	d.read(`
+		01:11:00 pop3(alice@lab.test)<1><S1>: Disconnected: Logged out top=0/0, retr=1/100, del=1/1, size=100
+		01:12:00 pop3(alice@lab.test)<1><S2>: Disconnected: Logged out top=0/0, retr=0/0, del=0/0, size=0
+		01:13:00 pop3(Alice@lab.test)<1><S3>: Disconnected: Logged out top=0/0, retr=1/100, del=1/1, size=100
+		01:13:00 pop3(alice@lab.test.example)<1><S4>: Disconnected: Logged out top=0/0, retr=1/100, del=1/1, size=100
+		01:14:00 pop3(alice)<1><S5>: Disconnected: Logged out top=0/0, retr=1/100, del=1/1, size=100`)
+	for range 2 {
+		for _, c := range []struct {
+			login       string
+			since, want time.Time
+		}{
+			{"alice@lab.test", at(1, 0, 0), at(1, 11, 0)},
+			{"alice@lab.test", at(1, 11, 0).Add(time.Second / 2), at(1, 11, 0)},
+			{"alice@lab.test", at(1, 11, 1), at(1, 13, 0)},
+			{"alice@lab.test", at(1, 13, 1), time.Time{}},
+			{"bob@lab.test", at(1, 0, 0), time.Time{}},
+			{"", at(1, 0, 0), time.Time{}},
+		} {
+			if got, err := d.tracker.Taken(c.login, c.since); err != nil || !got.Equal(c.want) {
+				t.Errorf("%s since %s: %s, %v, want %s", c.login, c.since, got, err, c.want)
+			}
+		}
+		d.reopen()
+	}
+	// And it is forgotten with all else.
+	if err := d.tracker.store.log.Roll(d.Context()); err != nil {
+		t.Fatal(err)
+	}
+	d.tracker.store.clock = func() time.Time { return at(2, 0, 0).Add(100 * time.Hour) }
+	d.read(`01:14:00 lmtp(alice)<1><S6>: msgid=<m@s>: saved mail to INBOX`)
+	d.tracker.store.clock = func() time.Time { return at(2, 0, 0).Add(200 * time.Hour) }
+	if err := d.tracker.store.prune(d.Context(), time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := d.tracker.Taken("alice@lab.test", at(1, 0, 0)); err != nil || !got.IsZero() {
+		t.Errorf("%s, %v", got, err)
+	}
 }
 
 func TestLinesThatAreReadTwiceChangeNothing(t *testing.T) {

@@ -21,6 +21,7 @@ import (
 //	0x04 | xxhash64 of the Message-ID | position, number → event of Dovecot's
 //	0x05 | source → the place behind what was recorded of it
 //	0x06 | queue ID of a notification | 0 | position, number → queue ID that it is about
+//	0x07 | login | 0 | position, number → event that says that mail was taken by POP3
 const (
 	keyQueueID          = 0x01
 	keySession          = 0x02
@@ -28,9 +29,11 @@ const (
 	keyDovecotMessageID = 0x04
 	keyPlace            = 0x05
 	keyNotice           = 0x06
+	keyTaken            = 0x07
 )
 
-// maxName bounds queue IDs and sessions in keys, in bytes; real ones are shorter.
+// maxName bounds queue IDs, sessions and logins in keys, in bytes; real ones are
+// shorter.
 const maxName = 256
 
 // entries gives what a record has in the index. The slices are valid until set
@@ -63,7 +66,15 @@ func (s *store) entries(r *record, at wal.Position, set func(key, value []byte) 
 			}
 			continue
 		}
-		if e.Session != "" && len(e.Session) <= maxName && strings.IndexByte(e.Session, 0) < 0 {
+		if e.Kind == logline.Taken {
+			if isName(e.User) {
+				if err := put(nameKey(keyTaken, fold(e.User)), n, value); err != nil {
+					return err
+				}
+			}
+			continue
+		}
+		if isName(e.Session) {
 			if err := put(nameKey(keySession, e.Session), n, value); err != nil {
 				return err
 			}
@@ -75,6 +86,11 @@ func (s *store) entries(r *record, at wal.Position, set func(key, value []byte) 
 		}
 	}
 	return nil
+}
+
+// isName reports whether a text can stand in a key.
+func isName(s string) bool {
+	return s != "" && len(s) <= maxName && strings.IndexByte(s, 0) < 0
 }
 
 func nameKey(kind byte, name string) []byte {
@@ -169,6 +185,11 @@ func (v *view) queueIDs(messageID string) ([]string, error) {
 
 func (v *view) storedAs(messageID string) ([]logline.Event, error) {
 	return v.events(idKey(keyDovecotMessageID, messageID))
+}
+
+// taken gives the sessions in which a user took mail by POP3.
+func (v *view) taken(login string) ([]logline.Event, error) {
+	return v.events(nameKey(keyTaken, fold(login)))
 }
 
 // isNotice reports whether a queue ID is a notification of the MTA's own.

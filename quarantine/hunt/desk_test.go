@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/weirmail/weir/intel/disk/faulty"
 	"github.com/weirmail/weir/intel/ident"
@@ -26,6 +27,8 @@ func (everyone) Of(_ context.Context, e *journal.Entry) (all []delivery.Delivery
 }
 
 func (everyone) Await(*journal.Entry, func()) (stop func()) { return func() {} }
+
+func (everyone) Taken(string, time.Time) (time.Time, error) { return time.Time{}, nil }
 
 // items keeps nothing: nothing is pulled here.
 type items struct{ incident.Items }

@@ -127,7 +127,7 @@ func (d *Desk) again(ctx context.Context, a *Approval) ([]*record, error) {
 		}
 		busy := l != nil && l.leased()
 		d.mu.Unlock()
-		if !busy && r.Waits == "" && !r.Open && r.Mailbox != "" && (r.Outcome == Failed || r.Outcome == MailboxMissing || r.Outcome == NotFound || r.Outcome == AlreadyGone) {
+		if !busy && r.Waits == "" && !r.Open && r.Mailbox != "" && slices.Contains([]Outcome{Failed, MailboxMissing, NotFound, AlreadyGone, OutOfReach}, r.Outcome) {
 			all = append(all, r)
 		}
 	}

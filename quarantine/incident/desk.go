@@ -38,6 +38,8 @@ type Journal interface {
 type Tracker interface {
 	Of(ctx context.Context, e *journal.Entry) ([]delivery.Delivery, error)
 	Await(e *journal.Entry, tell func()) (stop func())
+	// Taken gives when a user first took mail away by POP3 since then; zero: not known.
+	Taken(login string, since time.Time) (time.Time, error)
 }
 
 // Items keeps what is pulled; *quarantine.Quarantine does.

@@ -211,7 +211,7 @@ func (r *record) restored(d *restoredData) {
 		r.Outcome = Restored
 	default:
 		r.Outcome = r.Was
-		if r.Was != Pulled && r.Was != AlreadyGone {
+		if r.Was != Pulled && r.Was != AlreadyGone && r.Was != OutOfReach {
 			r.Outcome = Failed // the pull was given up for the restore
 		}
 		if back > 0 {

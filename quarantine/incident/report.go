@@ -82,7 +82,9 @@ func (d *Desk) judge(ctx context.Context, rec *record, r *job.Result) (outcomeDa
 		}
 	case job.Restored:
 		o.Outcome, o.Detail = Failed, "the sidecar says that it was restored, and was to pull it"
-	case job.AlreadyGone, job.MailboxMissing, job.Failed:
+	case job.AlreadyGone:
+		return o, d.judgeGone(rec, &o)
+	case job.MailboxMissing, job.Failed:
 	}
 	return o, nil
 }
@@ -120,11 +122,26 @@ func (d *Desk) judgeNotFound(ctx context.Context, rec *record, o *outcomeData) e
 	}
 	if rec.Status == delivery.Mailbox {
 		o.Outcome, o.Detail = AlreadyGone, "the log says that it was put into this mailbox, and it is not there any more: its user has taken it away"
-		return nil
+		return d.judgeGone(rec, o)
 	}
 	settings := d.current()
 	// It may still arrive, or the log may still tell that it went elsewhere.
 	o.Open = !rec.Status.Final() && !rec.Settled && d.now().Before(rec.Time.Add(settings.waitsFor()))
+	return nil
+}
+
+// judgeGone says where a copy may be that its user has taken out of its mailbox: one
+// that he took by POP3 lies on his own machine.
+func (d *Desk) judgeGone(rec *record, o *outcomeData) error {
+	if !rec.Status.Final() {
+		return nil // the log may have news of it
+	}
+	at, err := d.o.Tracker.Taken(rec.Mailbox, rec.Time)
+	if err != nil || at.IsZero() {
+		return err
+	}
+	o.Outcome = OutOfReach
+	o.Detail = "it is not in the mailbox any more, whose user took mail away by POP3 at " + at.UTC().Format(time.RFC3339) + ": ask " + rec.Address
 	return nil
 }
 

@@ -98,6 +98,7 @@ type tracker struct {
 	mu    sync.Mutex
 	told  map[string][]delivery.Delivery
 	asked int
+	taken map[string]time.Time        // by login: when he took mail by POP3
 	waits map[string]map[*func()]bool // who hears of news, by entry
 }
 
@@ -126,6 +127,15 @@ func (t *tracker) log(e *journal.Entry, d ...delivery.Delivery) {
 	for tell := range waits {
 		(*tell)()
 	}
+}
+
+func (t *tracker) Taken(login string, since time.Time) (time.Time, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if at := t.taken[login]; !at.Before(since) {
+		return at, nil
+	}
+	return time.Time{}, nil
 }
 
 func (t *tracker) Of(_ context.Context, e *journal.Entry) ([]delivery.Delivery, error) {

@@ -317,6 +317,58 @@ func TestTheSameCopyIsKeptOnce(t *testing.T) {
 	}
 }
 
+func TestWhatAUserTookByPOP3IsOutOfReach(t *testing.T) {
+	for name, tt := range map[string]struct {
+		after  time.Duration // the message came that POP3 was used; 0: never
+		result job.Outcome
+		status delivery.Status
+		want   Outcome
+	}{
+		"later":                       {time.Minute, job.NotFound, delivery.Mailbox, OutOfReach},
+		"before the pull, just":       {time.Minute, job.AlreadyGone, delivery.Mailbox, OutOfReach},
+		"before it came":              {-time.Minute, job.NotFound, delivery.Mailbox, AlreadyGone},
+		"never":                       {0, job.NotFound, delivery.Mailbox, AlreadyGone},
+		"where it never was, perhaps": {time.Minute, job.NotFound, delivery.Unconfirmed, NotFound},
+		"where it is":                 {time.Minute, job.Differs, delivery.Mailbox, Differs},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, nil)
+			e := s.entry("a@example.org")
+			s.tracker.tell(e, told("a@example.org", tt.status))
+			id := s.opened(bySource())
+			s.extended(id, list, sure(e)...)
+			l := s.one()
+			if tt.after != 0 {
+				s.tracker.mu.Lock()
+				s.tracker.taken = map[string]time.Time{l.Job.Mailbox: e.Time.Add(tt.after)}
+				s.tracker.mu.Unlock()
+			}
+			s.report(l, job.Result{Outcome: tt.result})
+			d := s.is(id, "a@example.org", tt.want)
+			if tt.want != OutOfReach {
+				return
+			}
+			if want := e.Time.Add(tt.after).UTC().Format(time.RFC3339) + ": ask a@example.org"; !strings.HasSuffix(d.Detail, want) {
+				t.Errorf("detail %q, want the end %q", d.Detail, want)
+			}
+			if i := s.incident(id); i.State != Done {
+				t.Errorf("%+v", i)
+			}
+			s.reopen()
+			if s.pass(48 * time.Hour); len(s.lease(1)) != 0 {
+				t.Error("it is looked for again")
+			}
+			// Perhaps he has put it back: who asks for it by name gets it looked for.
+			if n, err := s.Approve(t.Context(), Approval{Incident: id, Actor: alice, Reason: "he says it is back", Deliveries: []string{d.ID}}); n != 1 || err != nil {
+				t.Errorf("approved %d, %v", n, err)
+			}
+			if n := len(s.lease(1)); n != 1 {
+				t.Errorf("%d leases", n)
+			}
+		})
+	}
+}
+
 func TestWhatASidecarReportsIsWhatIsShown(t *testing.T) {
 	for _, tt := range []struct {
 		name    string

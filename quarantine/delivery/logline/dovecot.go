@@ -12,10 +12,15 @@ import (
 //	lmtp(USER)<PID><SESSION>: [Info: ]msgid=<…>: saved mail to INBOX
 //	lmtp(USER)<PID><SESSION>: [Info: ]sieve: msgid=<…>: fileinto action: stored mail into mailbox 'Junk'
 //
+// and POP3 at the end of a session, under the pop3_logout_format that it comes with:
+//
+//	pop3(USER)<PID><SESSION>: [Info: ]Disconnected: Logged out top=0/0, retr=1/4321, del=1/1, size=4321
+//
 // The Message-ID is the stranger's, and what comes last is the user's own, so the
 // words between are looked for from the end.
 func parseDovecot(dst []Event, at time.Time, text []byte) []Event {
-	if !ownLine(text) || !bytes.Contains(text, []byte("msgid=")) {
+	pop3 := bytes.HasPrefix(text, []byte("pop3("))
+	if !ownLine(text) || !pop3 && !bytes.Contains(text, []byte("msgid=")) {
 		return dst
 	}
 	s := string(text)
@@ -31,6 +36,13 @@ func parseDovecot(dst []Event, at time.Time, text []byte) []Event {
 	}
 	s = strings.TrimPrefix(s, "Info: ")
 	e := Event{Time: at, User: user, Session: session}
+	if pop3 {
+		if tookAway(s) {
+			e.Kind = Taken
+			dst = append(dst, e)
+		}
+		return dst
+	}
 	s, sieve := strings.CutPrefix(s, "sieve: ")
 	s, ok = strings.CutPrefix(s, "msgid=")
 	if !ok {
@@ -46,6 +58,21 @@ func parseDovecot(dst []Event, at time.Time, text []byte) []Event {
 	}
 	e.MessageID = trimID(e.MessageID)
 	return append(dst, e)
+}
+
+// tookAway reports whether a POP3 session deleted mail, which it does when it is
+// logged out of.
+func tookAway(s string) bool {
+	s, ok := strings.CutPrefix(s, "Disconnected: Logged out ")
+	if !ok {
+		return false
+	}
+	for field := range strings.SplitSeq(s, ", ") {
+		if deleted, ok := strings.CutPrefix(field, "del="); ok {
+			return deleted != "" && deleted[0] >= '1' && deleted[0] <= '9'
+		}
+	}
+	return false
 }
 
 // cutLogin takes "USER)<PID><" apart.

@@ -108,7 +108,7 @@ func skipStructuredData(line []byte) ([]byte, bool) {
 // ownLine reports whether a line of Dovecot's own file goes on here, which has no
 // host and no program name.
 func ownLine(rest []byte) bool {
-	return bytes.HasPrefix(rest, []byte("lmtp(")) || bytes.HasPrefix(rest, []byte("lda("))
+	return bytes.HasPrefix(rest, []byte("lmtp(")) || bytes.HasPrefix(rest, []byte("lda(")) || bytes.HasPrefix(rest, []byte("pop3("))
 }
 
 // timestamp reads the time at the front and gives its length, 0 if there is none.

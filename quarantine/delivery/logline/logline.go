@@ -1,5 +1,5 @@
 // Package logline reads single lines of mail logs: what Postfix, Sendmail and
-// Dovecot (LMTP, LDA, Sieve) say of the copies of a message. It is pure: bytes
+// Dovecot (LMTP, LDA, Sieve, POP3) say of the copies of a message. It is pure: bytes
 // in, events out; which event belongs to which message is for package delivery.
 //
 // Much of a line was chosen by strangers: addresses, Message-IDs, names of
@@ -32,6 +32,7 @@ const (
 	Forward                  // Sieve sent the copy on to Address
 	Rejected                 // Sieve refused the copy and told the sender
 	Dropped                  // Sieve discards the copy unless another action keeps it
+	Taken                    // the User took mail out of his inbox by POP3
 )
 
 // Outcome says how an attempt to deliver ended.

@@ -132,7 +132,15 @@ func TestLinesTellWhatBecameOfACopy(t *testing.T) {
 			[]Event{{Kind: Dropped, Time: time1, MessageID: "drop@sender.test", User: "bob@lab.test", Session: "6NlkGiRBAmt2agAAg+zDdQ"}}},
 		"a vacation":        {"2026-11-22 01:11:00 lmtp(carol@lab.test)<8684><sAH>: Info: sieve: msgid=<vac@sender.test>: vacation action: sent vacation response to <s@sender.test>", nil},
 		"a failed redirect": {"2026-11-22 01:11:00 lmtp(bob@lab.test)<27350><sLB>: Error: sieve: msgid=<copy@sender.test>: redirect action: failed to redirect message to <bob@outside.test>: Sendmail program returned error (temporary failure)", nil},
-		"mail_log":          {"2026-11-22 01:11:00 lmtp(bob@lab.test)<8687><Uso>: Info: save: box=A, uid=1, msgid=<two@sender.test>: saved mail to X, size=712, from=Sender <s@sender.test>, subject=two", nil},
+		"POP3 takes": {"2026-11-22 01:11:00 pop3(popper@lab.test)<8687><UsoCBPVDAmvvIQAAg+zDdQ>: Info: Disconnected: Logged out top=0/0, retr=2/1424, del=5/6, size=4300",
+			[]Event{{Kind: Taken, Time: time1, User: "popper@lab.test", Session: "UsoCBPVDAmvvIQAAg+zDdQ"}}},
+		"POP3 takes, by syslog": {"Nov 22 01:11:00 mx dovecot: pop3(pop)<8687><Uso>: Disconnected: Logged out top=0/0, retr=0/0, del=12/12, size=4300",
+			[]Event{{Kind: Taken, Time: time1, User: "pop", Session: "Uso"}}},
+		"POP3 leaves it":       {"2026-11-22 01:11:00 pop3(pop)<8687><Uso>: Info: Disconnected: Logged out top=0/0, retr=2/1424, del=0/6, size=4300", nil},
+		"POP3 ends in between": {"2026-11-22 01:11:00 pop3(pop)<8687><Uso>: Info: Disconnected: Connection closed top=0/0, retr=2/1424, del=5/6, size=4300", nil},
+		"POP3 as it likes":     {"2026-11-22 01:11:00 pop3(pop)<8687><Uso>: Info: Disconnected: Logged out deleted 5", nil},
+		"an LMTP that plays":   {"2026-11-22 01:11:00 lmtp(pop)<8687><Uso>: Info: Disconnected: Logged out top=0/0, retr=2/1424, del=5/6, size=4300", nil},
+		"mail_log":             {"2026-11-22 01:11:00 lmtp(bob@lab.test)<8687><Uso>: Info: save: box=A, uid=1, msgid=<two@sender.test>: saved mail to X, size=712, from=Sender <s@sender.test>, subject=two", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := parse(c.line); !reflect.DeepEqual(got, c.want) {

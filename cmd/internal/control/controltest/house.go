@@ -181,6 +181,9 @@ func (tracker) Of(_ context.Context, e *journal.Entry) (all []delivery.Delivery,
 	return all, nil
 }
 
+// Taken implements incident.Tracker.
+func (tracker) Taken(string, time.Time) (time.Time, error) { return time.Time{}, nil }
+
 // Await implements incident.Tracker: there are no news.
 func (tracker) Await(*journal.Entry, func()) (stop func()) { return func() {} }
 
