@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -44,15 +45,22 @@ type mta struct {
 	dir  string
 }
 
-// freePort gives an address on loopback that nobody listens on now.
+// freePort gives an address on loopback that nobody listens on now. Its port is none
+// of those that the system gives out by itself: it would do so until it is used.
 func freePort(t testing.TB) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	const first, behind = 10_000, 32_000
+	var err error
+	for range 100 {
+		address := fmt.Sprintf("127.0.0.1:%d", first+rand.IntN(behind-first))
+		var ln net.Listener
+		if ln, err = net.Listen("tcp", address); err == nil {
+			_ = ln.Close()
+			return address
+		}
 	}
-	defer func() { _ = ln.Close() }()
-	return ln.Addr().String()
+	t.Fatal(err)
+	return ""
 }
 
 // openDir makes a folder that other users can enter.

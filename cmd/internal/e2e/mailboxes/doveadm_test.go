@@ -100,13 +100,13 @@ namespace mine {
 namespace virtual {
   prefix = Virtual/
   separator = /
-  location = virtual:%[1]s/virtual:INDEX=MEMORY
+  location = virtual:%[1]s/virtual:INDEX=%[1]s/index
 }
 `
 
 func TestDoveadmTellsVirtualFoldersFromRealOnes(t *testing.T) {
 	s := start(t, virtualConf)
-	for _, dir := range []string{"mine", "virtual/all"} {
+	for _, dir := range []string{"mine", "virtual/all", "index"} {
 		dir = filepath.Join(s.dir, dir)
 		if err := errors.Join(os.MkdirAll(dir, 0o777), os.Chmod(dir, 0o777)); err != nil {
 			t.Fatal(err)
