@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/weirmail/weir/cmd/internal/lab"
 	"github.com/weirmail/weir/quarantine/mailbox/mailboxtest"
@@ -185,7 +186,9 @@ func (s *site) affected(id string) []affected {
 func (s *site) settled(id string) incident {
 	s.t.Helper()
 	var under []affected
-	ctx, cancel := context.WithTimeout(s.t.Context(), wait)
+	// What a sidecar had that was killed is given again when its leases run out.
+	const lease = 2 * time.Minute
+	ctx, cancel := context.WithTimeout(s.t.Context(), lease+wait)
 	defer cancel()
 	err := lab.Poll(ctx, func() (bool, error) {
 		all := s.affected(id) // none at first: an incident is opened, and then extended

@@ -126,27 +126,26 @@ func (l *Lab) Dir() string { return l.dir }
 func (l *Lab) IP() string { return l.addr.String() }
 
 // FreeAddr gives "ADDRESS:PORT" of the lab's address, with a port on which
-// nobody listens and which it gives to nobody else.
+// nobody listens and which it gives to nobody else. Nor does the system, to whoever
+// asks it for any port.
 func (l *Lab) FreeAddr() (string, error) {
+	const first, behind = 10_000, 32_000
+	err := errors.New("all are taken")
 	for range 100 {
-		ln, err := net.Listen("tcp", netip.AddrPortFrom(l.addr, 0).String())
-		if err != nil {
-			return "", err
-		}
-		addr := ln.Addr().String()
-		port := netip.MustParseAddrPort(addr).Port()
-		if err := ln.Close(); err != nil {
-			return "", err
-		}
+		addr := netip.AddrPortFrom(l.addr, uint16(first+rand.IntN(behind-first)))
 		l.mu.Lock()
-		taken := l.ports[port]
-		l.ports[port] = true
+		taken := l.ports[addr.Port()]
+		l.ports[addr.Port()] = true
 		l.mu.Unlock()
-		if !taken {
-			return addr, nil
+		if taken {
+			continue
+		}
+		var ln net.Listener
+		if ln, err = net.Listen("tcp", addr.String()); err == nil {
+			return addr.String(), ln.Close()
 		}
 	}
-	return "", errors.New("lab: no free port")
+	return "", fmt.Errorf("lab: no free port: %w", err)
 }
 
 // Logs gives the last lines of every server's logs.
