@@ -431,6 +431,7 @@ func TestAPanicInASessionThatWasTakenAwayEndsThatSessionAlone(t *testing.T) {
 			t.Errorf("%+v", r)
 		}
 		s.set(nil)
+		synctest.Wait() // it hangs up before it is counted out
 		if r := send(t, other, sample()); r.Action != intel.ActionAccept || s.server.Sessions() != 1 {
 			t.Errorf("another session: %+v, of %d", r, s.server.Sessions())
 		}
