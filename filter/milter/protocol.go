@@ -37,12 +37,11 @@ const wantActions = gomilter.OptAddHeader | gomilter.OptChangeHeader | gomilter.
 const wantProtocol = gomilter.OptNoConnReply | gomilter.OptNoHeloReply | gomilter.OptNoMailReply |
 	gomilter.OptNoRcptReply | gomilter.OptNoDataReply | gomilter.OptNoHeaderReply |
 	gomilter.OptNoEOHReply | gomilter.OptNoBodyReply | gomilter.OptNoUnknownReply |
-	gomilter.OptNoUnknown | gomilter.OptHeaderLeadingSpace
+	gomilter.OptNoUnknown | gomilter.OptNoData | gomilter.OptHeaderLeadingSpace
 
-// wantedMacros gives the macros to ask for. An MTA may send none for a stage that
-// is not listed. That is wanted at the end of the header: Postfix sends what is
-// listed for it with each header field again, which costs it and us some 15 µs a
-// message. The queue ID is known from DATA on.
+// wantedMacros gives the macros to ask for. Each stage is listed: an MTA may
+// send none for one that is not. Postfix sends its own list then, so that the queue
+// ID which comes again with each header field cannot be saved.
 func wantedMacros() map[gomilter.Stage][]string {
 	queueID := []string{"i"}
 	return map[gomilter.Stage][]string{
@@ -51,6 +50,7 @@ func wantedMacros() map[gomilter.Stage][]string {
 		gomilter.StageMailFrom: {"i", "{auth_authen}", "{auth_type}", "{tls_version}"},
 		gomilter.StageRcptTo:   queueID,
 		gomilter.StageData:     queueID,
+		gomilter.StageEOH:      queueID,
 		gomilter.StageEOM:      queueID,
 	}
 }

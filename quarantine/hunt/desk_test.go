@@ -166,14 +166,13 @@ func TestAnIncidentThatAPersonClosesMeanwhileIsLeftAlone(t *testing.T) {
 func TestWhatAListIsNotSureOfWaitsUntilSomebodyIsSure(t *testing.T) {
 	for name, surer := range map[string]struct {
 		list, entry string
-		waits       int
-		why         string
+		why         string // it waits; empty: it does not
 	}{
-		"the same, sure":       {"list:block/a", "evil.example confidence=60", 0, ""},
-		"another, sure":        {"list:block/b", "evil.example confidence=100", 0, ""},
-		"one that doesn't say": {"list:block/b", "evil.example", 0, ""},
-		"the same, not yet":    {"list:block/a", "evil.example confidence=59", 1, "its source is not sure enough: a confidence of 40, and policy asks for 60"},
-		"a sure feed":          {"feed:x", "evil.example confidence=100", 1, "its source is not sure enough: a confidence of 40, and policy asks for 60"},
+		"the same, sure":       {"list:block/a", "evil.example confidence=60", ""},
+		"another, sure":        {"list:block/b", "evil.example confidence=100", ""},
+		"one that doesn't say": {"list:block/b", "evil.example", ""},
+		"the same, not yet":    {"list:block/a", "evil.example confidence=59", "its source is not sure enough: a confidence of 40, and policy asks for 60"},
+		"a sure feed":          {"feed:x", "evil.example confidence=100", "its source is not sure enough: a confidence of 40, and policy asks for 60"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t)
