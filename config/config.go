@@ -20,7 +20,8 @@ type Config struct {
 	// Prometheus metrics and health endpoints.
 	Metrics Metrics `toml:"metrics"`
 
-	// The daemon's log.
+	// The daemon's log, on standard error. Lines are written up to 100 ms late, many at once;
+	// a warning or an error, and what is before it, at once.
 	Log Log `toml:"log"`
 
 	// What is ours: domains, networks and hosts. The direction of a message follows from it.

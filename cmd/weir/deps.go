@@ -9,6 +9,7 @@ import (
 	"github.com/weirmail/weir/cmd/internal/backup"
 	"github.com/weirmail/weir/cmd/internal/cli"
 	"github.com/weirmail/weir/cmd/internal/puller"
+	"github.com/weirmail/weir/cmd/internal/slack"
 	"github.com/weirmail/weir/config"
 )
 
@@ -17,6 +18,7 @@ func deps() cli.Deps {
 	v := version()
 	return cli.Deps{
 		Version: v,
+		Settle:  slack.Widen,
 		Serve: func(ctx context.Context, file string, cfg *config.Config) error {
 			return app.Run(ctx, app.Options{ConfigFile: file, Config: cfg, Version: v})
 		},

@@ -76,7 +76,7 @@ func Start(ctx context.Context, o Options) (_ *App, err error) {
 	}
 	a := &App{o: o, config: o.Config, started: time.Now(), health: newHealth(), metrics: prometheus.NewRegistry(),
 		reloads: make(chan reloadRequest), fatal: make(chan error, 1)}
-	if a.log, err = newLogger(o.Config); err != nil {
+	if a.log, err = newLogger(o.Config, os.Stderr); err != nil {
 		return nil, err
 	}
 	defer func() {

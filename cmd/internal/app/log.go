@@ -2,7 +2,9 @@ package app
 
 import (
 	"fmt"
-	"os"
+	"io"
+	"sync"
+	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -16,7 +18,9 @@ type logger struct {
 	level zap.AtomicLevel
 }
 
-func newLogger(cfg *config.Config) (*logger, error) {
+// newLogger makes it. What is a warning or worse is written at once, with all that
+// was logged before.
+func newLogger(cfg *config.Config, to io.Writer) (*logger, error) {
 	l := &logger{level: zap.NewAtomicLevel()}
 	if err := l.setLevel(cfg); err != nil {
 		return nil, err
@@ -30,7 +34,14 @@ func newLogger(cfg *config.Config) (*logger, error) {
 		encoding.EncodeLevel = zapcore.CapitalLevelEncoder
 		encoder = zapcore.NewConsoleEncoder(encoding)
 	}
-	l.Logger = zap.New(zapcore.NewCore(encoder, zapcore.Lock(os.Stderr), l.level))
+	out := &lateWriter{to: to}
+	urgent := zap.Hooks(func(e zapcore.Entry) error {
+		if e.Level >= zapcore.WarnLevel {
+			return out.Sync()
+		}
+		return nil
+	})
+	l.Logger = zap.New(zapcore.NewCore(encoder, out, l.level), urgent)
 	return l, nil
 }
 
@@ -41,4 +52,70 @@ func (l *logger) setLevel(cfg *config.Config) error {
 	}
 	l.level.SetLevel(level)
 	return nil
+}
+
+// A line may wait so long for others, and so many bytes of them are kept.
+const (
+	lateBy   = 100 * time.Millisecond
+	lateRoom = 64 << 10
+)
+
+// lateWriter writes lines together a moment later: there is one for each message,
+// and to write it wakes whoever takes in what services print. What was written is
+// on its way once Sync returns.
+type lateWriter struct {
+	to io.Writer
+
+	mu    sync.Mutex
+	kept  []byte
+	timer *time.Timer // nil before the first line
+	armed bool
+}
+
+// Write implements zapcore.WriteSyncer.
+func (w *lateWriter) Write(line []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.kept)+len(line) > lateRoom {
+		if err := w.flush(); err != nil {
+			return 0, err
+		}
+	}
+	w.kept = append(w.kept, line...)
+	switch {
+	case w.armed:
+		return len(line), nil
+	case w.timer == nil:
+		w.timer = time.AfterFunc(lateBy, w.late)
+	default:
+		w.timer.Reset(lateBy)
+	}
+	w.armed = true
+	return len(line), nil
+}
+
+// late is the end of the wait. An error has nobody to be told to.
+func (w *lateWriter) late() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.armed = false
+	_ = w.flush()
+}
+
+// Sync writes what was kept. It implements zapcore.WriteSyncer.
+func (w *lateWriter) Sync() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.flush()
+}
+
+// flush writes what was kept; w.mu is held. What cannot be written is lost, as any
+// line of a log is.
+func (w *lateWriter) flush() error {
+	if len(w.kept) == 0 {
+		return nil
+	}
+	_, err := w.to.Write(w.kept)
+	w.kept = w.kept[:0]
+	return err
 }

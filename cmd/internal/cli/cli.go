@@ -33,6 +33,9 @@ import (
 type Deps struct {
 	// Version is what weir version prints.
 	Version string
+	// Settle is called before the daemon reads or prints anything: it may execute the
+	// program once more.
+	Settle func()
 	// Serve runs the daemon until the context ends or it cannot go on.
 	Serve func(ctx context.Context, configFile string, cfg *config.Config) error
 	// Rules reads the policy, the directory and what else judging needs. The error

@@ -26,6 +26,9 @@ wrong is refused and logged, and the last good version stays in force.`,
 			if a.deps.Serve == nil {
 				return missing("daemon")
 			}
+			if a.deps.Settle != nil {
+				a.deps.Settle()
+			}
 			cfg, path, err := a.load()
 			if err != nil {
 				return err

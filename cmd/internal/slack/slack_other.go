@@ -1,0 +1,6 @@
+//go:build !linux
+
+package slack
+
+// Widen is for Linux.
+func Widen() {}
