@@ -22,6 +22,7 @@ import (
 // end are touched by others (Server.Shutdown).
 type conn struct {
 	net.Conn
+	stream  io.ReadWriter // reads and writes the net.Conn
 	server  *Server
 	session *session
 	quick   func() // acknowledges at once what was read; nil where that is of no use
@@ -54,7 +55,7 @@ const (
 const lateWrite = 32
 
 func newConn(nc net.Conn, s *Server) *conn {
-	return &conn{Conn: nc, server: s, quick: quickAck(nc), buf: make([]byte, smallBuffer)}
+	return &conn{Conn: nc, stream: streamOf(nc), server: s, quick: quickAck(nc), buf: make([]byte, smallBuffer)}
 }
 
 // offer reads the first packet, which has to be the MTA's offer, and leaves it
@@ -202,7 +203,7 @@ func (c *conn) fill() error {
 		if c.server.draining() && !partial && !c.session.open() {
 			return errDrained
 		}
-		n, err := c.Conn.Read(c.buf[c.w:])
+		n, err := c.stream.Read(c.buf[c.w:])
 		c.w += n
 		if n > 0 {
 			if c.quick != nil {
@@ -262,7 +263,7 @@ func (c *conn) flush() error {
 		c.writeUntil = deadline
 	}
 	if err == nil {
-		_, err = c.Conn.Write(c.out)
+		_, err = c.stream.Write(c.out)
 	}
 	c.out = c.out[:0]
 	if cap(c.out) > smallBuffer {
