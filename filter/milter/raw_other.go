@@ -1,4 +1,4 @@
-//go:build !linux
+//go:build !linux || race
 
 package milter
 
@@ -7,5 +7,5 @@ import (
 	"net"
 )
 
-// streamOf is for Linux.
+// streamOf is for Linux, and not for the race detector.
 func streamOf(nc net.Conn) io.ReadWriter { return nc }
