@@ -22,7 +22,7 @@ the files, has configuration, policy, directory and lists read again; what is
 wrong is refused and logged, and the last good version stays in force.
 
 On Linux it executes itself once more when it begins, as the same process: that is
-how its threads come by coarser timers, which spare a busy daemon a tenth of its CPU
+how its threads come by coarser timers, which spare a busy daemon 8 % of its CPU
 time. TimerSlackNSec= in its unit does the same without that.`,
 		Example: "  weir serve --config /etc/weir/weir.toml",
 		Args:    cobra.NoArgs,
