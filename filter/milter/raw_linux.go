@@ -11,11 +11,12 @@ import (
 )
 
 // raw reads and writes a socket with system calls of which the runtime is not told.
-// It wakes a thread of its own for each that might block, to look after the others
+// It may wake a thread of its own for each that might block, to look after the others
 // meanwhile; ours never does, since Go's sockets are non-blocking, and waiting for
 // one is left to the runtime as ever. Behind a Postfix that spared the daemon 9 µs
 // of CPU time a message. The race detector has to see reads and writes, which order
-// what both ends do, so that a program with it does without.
+// what both ends do, so that a program with it does without. Like the conn that it
+// belongs to, it serves one goroutine at a time.
 type raw struct {
 	conn        syscall.RawConn
 	read, write func(fd uintptr) bool // made once: they would be allocated at each call

@@ -339,6 +339,17 @@ func (s *site) one() job.Lease {
 	return l[0]
 }
 
+// leased gives a message to a@example.org, of which the log tells that, with the
+// incident that is to pull it, and has the sidecar take the job.
+func (s *site) leased(status delivery.Status) (e *journal.Entry, id string, l job.Lease) {
+	s.t.Helper()
+	e = s.entry("a@example.org")
+	s.tracker.tell(e, told("a@example.org", status))
+	id = s.opened(bySource())
+	s.extended(id, list, sure(e)...)
+	return e, id, s.one()
+}
+
 func copyOf(j *job.Job, uid string) mailbox.Copy {
 	return mailbox.Copy{Folder: "INBOX", ID: "7/" + uid, MessageID: j.Target.MessageID, Size: 40, Date: time.Date(2026, 4, 30, 9, 0, 0, 0, time.UTC),
 		Flags: []mailbox.Flag{mailbox.FlagSeen}, Keywords: []string{"$Forwarded"}}

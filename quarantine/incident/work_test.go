@@ -333,11 +333,7 @@ func TestWhatAUserTookByPOP3IsOutOfReach(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, nil)
-			e := s.entry("a@example.org")
-			s.tracker.tell(e, told("a@example.org", tt.status))
-			id := s.opened(bySource())
-			s.extended(id, list, sure(e)...)
-			l := s.one()
+			e, id, l := s.leased(tt.status)
 			if tt.after != 0 {
 				s.tracker.mu.Lock()
 				s.tracker.taken = map[string]time.Time{l.Job.Mailbox: e.Time.Add(tt.after)}
@@ -392,11 +388,7 @@ func TestWhatASidecarReportsIsWhatIsShown(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newSite(t, nil)
-			e := s.entry("a@example.org")
-			s.tracker.tell(e, told("a@example.org", tt.status))
-			id := s.opened(bySource())
-			s.extended(id, list, sure(e)...)
-			l := s.one()
+			_, id, l := s.leased(tt.status)
 			if tt.keep {
 				k := s.keep(l, "1")
 				tt.result.Copies = []job.Copy{{Copy: k.Copy, Fate: job.Removed}}

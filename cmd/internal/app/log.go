@@ -68,8 +68,7 @@ type lateWriter struct {
 
 	mu    sync.Mutex
 	kept  []byte
-	timer *time.Timer // nil before the first line
-	armed bool
+	timer *time.Timer // ends the wait; nil while nobody waits
 }
 
 // Write implements zapcore.WriteSyncer.
@@ -82,15 +81,9 @@ func (w *lateWriter) Write(line []byte) (int, error) {
 		}
 	}
 	w.kept = append(w.kept, line...)
-	switch {
-	case w.armed:
-		return len(line), nil
-	case w.timer == nil:
+	if w.timer == nil {
 		w.timer = time.AfterFunc(lateBy, w.late)
-	default:
-		w.timer.Reset(lateBy)
 	}
-	w.armed = true
 	return len(line), nil
 }
 
@@ -98,7 +91,7 @@ func (w *lateWriter) Write(line []byte) (int, error) {
 func (w *lateWriter) late() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.armed = false
+	w.timer = nil
 	_ = w.flush()
 }
 

@@ -36,7 +36,7 @@ func TestLinesOfTheLogAreWrittenTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		out := &pieces{}
 		w := &lateWriter{to: out}
-		for range 2 { // the second time the timer is there
+		for range 2 { // also after the first wait
 			for _, line := range []string{"one\n", "two\n", "three\n"} {
 				if n, err := w.Write([]byte(line)); n != len(line) || err != nil {
 					t.Fatal(n, err)
