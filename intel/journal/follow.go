@@ -127,8 +127,12 @@ func (f *follower) catchUp(ctx context.Context) error {
 // take gives the keys of an entry: as Append noted them, else from the entry.
 func (x *index) take(raw wal.Record) note {
 	x.mu.Lock()
+	x.taken = raw.Position
 	n, ok := x.noted[raw.Position]
-	delete(x.noted, raw.Position)
+	if ok {
+		delete(x.noted, raw.Position)
+		x.notes -= 1 + len(n.keys)
+	}
 	x.mu.Unlock()
 	if ok {
 		return n

@@ -31,8 +31,8 @@ import (
 const (
 	week = 7 * 24 * time.Hour
 
-	maxGroup = 200_000 // postings that are added at once
-	maxNoted = 100_000 // entries whose keys are kept until they are indexed
+	maxGroup = 200_000   // postings that are added at once
+	maxNoted = 4_000_000 // keys that are kept until their entries are indexed; each entry counts as one more
 
 	// What is in memory is written at so many postings of 16 bytes, or when it is so
 	// old: a crash costs reading so much of the log again.
@@ -49,6 +49,8 @@ type index struct {
 	mu      sync.Mutex
 	weeks   map[int64]*weekIndex
 	noted   map[wal.Position]note
+	notes   int          // what those count to maxNoted
+	taken   wal.Position // the entry whose note run looked for last
 	applied postings.Mark
 	moved   chan struct{} // closed and replaced when applied grows or run ends
 	ended   error         // why run ended
@@ -171,12 +173,13 @@ func (x *index) contiguous() postings.Mark {
 	return m
 }
 
-// note keeps the keys of an entry just written for run.
+// note keeps the keys of an entry just written for run, unless run was faster.
 func (x *index) note(at wal.Position, e *Entry) {
 	n := noteOf(make([]Key, 0, 8+5*len(e.Observables)), e)
 	x.mu.Lock()
-	if len(x.noted) < maxNoted && at > wal.Position(x.applied.At) {
+	if count := 1 + len(n.keys); x.notes+count <= x.j.o.maxNoted && at > x.taken {
 		x.noted[at] = n
+		x.notes += count
 	}
 	x.mu.Unlock()
 }

@@ -45,6 +45,7 @@ type Options struct {
 	segmentBytes int64 // for tests
 	grid         grid  // for tests
 	maxWaiting   int   // for tests; maxWaiting if 0
+	maxNoted     int   // for tests; maxNoted if 0
 }
 
 // Retention says how long entries are kept.
@@ -83,6 +84,9 @@ func (o *Options) validate() error {
 	}
 	if o.maxWaiting == 0 {
 		o.maxWaiting = maxWaiting
+	}
+	if o.maxNoted == 0 {
+		o.maxNoted = maxNoted
 	}
 	if o.Clock == nil {
 		o.Clock = time.Now

@@ -374,6 +374,55 @@ func TestManyWritersAreAllFound(t *testing.T) {
 	}
 }
 
+// The index may read an entry before its writer gets to note the keys.
+func TestNoNoteOutlivesItsEntrysIndexing(t *testing.T) {
+	j := open(t, Options{Dir: filepath.Join(t.TempDir(), "journal")})
+	ctx, stop := context.WithCancel(t.Context())
+	var hasty, writers sync.WaitGroup
+	hasty.Go(func() {
+		for ctx.Err() == nil {
+			_ = j.Wait(ctx, j.Last())
+		}
+	})
+	for range 4 {
+		writers.Go(func() {
+			for range 500 {
+				if _, err := j.Append(t.Context(), sample(t)); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	writers.Wait()
+	stop()
+	hasty.Wait()
+	if err := j.Wait(t.Context(), j.Last()); err != nil {
+		t.Fatal(err)
+	}
+	j.noNotes(t)
+}
+
+func TestWhatThereIsNoRoomToNoteIsIndexedAllTheSame(t *testing.T) {
+	const room = 100
+	j := open(t, Options{Dir: filepath.Join(t.TempDir(), "journal"), maxNoted: room})
+	want := fill(t, j, 60, start, time.Minute, 1)
+	j.index.mu.Lock()
+	notes, noted := j.index.notes, len(j.index.noted)
+	j.index.mu.Unlock()
+	if notes > room || noted == 0 || noted == 60 {
+		t.Errorf("%d entries are noted, which count %d", noted, notes)
+	}
+	j.check(t, want)
+	j.noNotes(t)
+}
+
+func (j *opened) noNotes(t *testing.T) {
+	t.Helper()
+	if x := j.index; len(x.noted) != 0 || x.notes != 0 {
+		t.Errorf("%d notes are left, which count %d", len(x.noted), x.notes)
+	}
+}
+
 func TestOldEntriesGoAndYoungOnesStay(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "journal")
 	now := start
