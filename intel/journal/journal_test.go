@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -509,6 +510,55 @@ func TestSizeNeverDropsWhatIsInsideTheLookBack(t *testing.T) {
 	}
 	if b := j.Status().Bytes; b > 16<<10 {
 		t.Errorf("%d bytes are kept", b)
+	}
+}
+
+// fillUp appends until the journal is full.
+func (j *opened) fillUp(t *testing.T) {
+	t.Helper()
+	for i := range 1000 {
+		_, err := j.Append(t.Context(), &Entry{ID: fmt.Sprint(i), Time: j.o.Clock()})
+		if errors.Is(err, ErrFull) {
+			return
+		}
+		if err == nil {
+			err = j.Wait(t.Context(), j.Last())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Fatal("it does not become full")
+}
+
+// What begins so stands in the way of nothing that is dropped.
+func TestWhatHasNoUsableTimeKeepsNothing(t *testing.T) {
+	for name, write := range map[string]func(t *testing.T, j *opened, now time.Time){
+		"of a clock that was ahead": func(t *testing.T, j *opened, now time.Time) {
+			fill(t, j, 20, now.AddDate(20, 0, 0), time.Second, 1)
+		},
+		"that cannot be read": func(t *testing.T, j *opened, _ time.Time) {
+			for range 20 {
+				if _, err := j.log.Append(t.Context(), make([]byte, 500)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var late atomic.Int64
+			clock := func() time.Time { return start.Add(time.Duration(late.Load())) }
+			j := open(t, Options{Dir: filepath.Join(t.TempDir(), "journal"), Clock: clock, Retention: Retention{LookBack: 24 * time.Hour}, MaxBytes: 16 << 10, segmentBytes: 2 << 10})
+			write(t, j, clock())
+			j.fillUp(t)
+			late.Store(int64(48 * time.Hour))
+			if err := j.prune(); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := j.Append(t.Context(), &Entry{ID: "again", Time: clock()}); err != nil {
+				t.Fatalf("with the look-back over: %v", err)
+			}
+		})
 	}
 }
 

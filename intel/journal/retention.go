@@ -44,15 +44,22 @@ func (j *Journal) prune() error {
 }
 
 // olderThan counts the oldest segments of which every entry is older than age:
-// the next segment begins with one that is. The newest segment never counts.
+// a segment behind them begins with one that is. One that begins with an entry of a
+// clock that was ahead, or with none that can be read, tells nothing. The newest
+// segment never counts.
 func (j *Journal) olderThan(segments []wal.Segment, age time.Duration) int {
-	limit := j.o.Clock().Add(-age)
+	now := j.o.Clock()
+	limit := now.Add(-age)
 	n := 0
-	for n+1 < len(segments) {
-		if at, ok := j.began(segments[n+1]); !ok || !at.Before(limit) {
-			break
+	for i := 1; i < len(segments); i++ {
+		at, ok := j.began(segments[i])
+		switch {
+		case !ok || at.After(now):
+		case at.Before(limit):
+			n = i
+		default:
+			return n
 		}
-		n++
 	}
 	return n
 }
