@@ -16,8 +16,13 @@ import (
 	"github.com/weirmail/weir/intel/wal"
 )
 
-// retryAfter is how long the index rests when there is no room to write it.
-const retryAfter = 5 * time.Second
+const (
+	// retryAfter is how long the index rests when there is no room to write it.
+	retryAfter = 5 * time.Second
+	// pruneEvery is how often it is looked what has to go while no entry comes. A full
+	// journal takes none.
+	pruneEvery = time.Minute
+)
 
 // run follows the log until the context ends. A lack of space is waited out:
 // the log is the truth, and the index catches up when there is room.
@@ -50,10 +55,11 @@ func (x *index) run(ctx context.Context) (err error) {
 		case err != nil:
 			return err
 		default:
-			if err := x.j.log.Wait(ctx, x.appliedTo()); err != nil {
-				if ctx.Err() != nil {
-					return nil
-				}
+			err := x.quiet(ctx)
+			if ctx.Err() != nil {
+				return nil
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -67,6 +73,17 @@ func (x *index) run(ctx context.Context) (err error) {
 		case <-timer.C:
 		}
 	}
+}
+
+// quiet returns when there is an entry to be indexed, or after a while without.
+func (x *index) quiet(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, pruneEvery)
+	defer cancel()
+	err := x.j.log.Wait(ctx, x.appliedTo())
+	if errors.Is(err, context.DeadlineExceeded) {
+		return nil
+	}
+	return err
 }
 
 // follower collects one group of postings at a time.

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/weirmail/weir/intel"
@@ -511,6 +512,18 @@ func TestSizeNeverDropsWhatIsInsideTheLookBack(t *testing.T) {
 	if b := j.Status().Bytes; b > 16<<10 {
 		t.Errorf("%d bytes are kept", b)
 	}
+}
+
+func TestAFullJournalIsNotFullForGood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := open(t, Options{Dir: filepath.Join(t.TempDir(), "journal"), Retention: Retention{LookBack: 24 * time.Hour}, MaxBytes: 16 << 10, segmentBytes: 2 << 10})
+		j.fillUp(t)
+		time.Sleep(25 * time.Hour) // in which nothing is taken, and nothing wakes the index
+		if _, err := j.Append(t.Context(), &Entry{ID: "again", Time: time.Now()}); err != nil {
+			t.Fatalf("with the look-back over: %v", err)
+		}
+		j.stop()
+	})
 }
 
 // fillUp appends until the journal is full.
