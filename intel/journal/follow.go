@@ -42,8 +42,8 @@ func (x *index) run(ctx context.Context) (err error) {
 	f := follower{x: x}
 	for {
 		err := f.catchUp(ctx)
-		if err == nil {
-			err = x.j.prune()
+		if err == nil || errors.Is(err, disk.ErrNoSpace) { // what goes makes room
+			err = cmp.Or(x.j.prune(), err)
 		}
 		pause := x.j.o.GroupDelay
 		switch {

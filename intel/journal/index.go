@@ -50,7 +50,7 @@ type index struct {
 	weeks   map[int64]*weekIndex
 	noted   map[wal.Position]note
 	notes   int          // what those count to maxNoted
-	taken   wal.Position // the entry whose note run looked for last
+	taken   wal.Position // no entry up to here needs a note any more
 	applied postings.Mark
 	moved   chan struct{} // closed and replaced when applied grows or run ends
 	ended   error         // why run ended
@@ -257,8 +257,18 @@ func (w *weekIndex) positions(key Key, last *wal.Position, yield func(wal.Positi
 	return true
 }
 
-// dropBefore removes the weeks whose entries all lie before a position.
+// dropBefore removes the weeks whose entries all lie before a position, and what
+// was noted of entries there that nobody will index any more.
 func (x *index) dropBefore(before wal.Position) error {
+	x.mu.Lock()
+	x.taken = max(x.taken, before-1)
+	for at, n := range x.noted {
+		if at < before {
+			delete(x.noted, at)
+			x.notes -= 1 + len(n.keys)
+		}
+	}
+	x.mu.Unlock()
 	var errs []error
 	for _, number := range x.sealedBefore(before) {
 		x.mu.Lock()

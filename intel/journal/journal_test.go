@@ -20,6 +20,7 @@ import (
 
 	"github.com/weirmail/weir/intel"
 	"github.com/weirmail/weir/intel/disk"
+	"github.com/weirmail/weir/intel/disk/faulty"
 	"github.com/weirmail/weir/intel/wal"
 )
 
@@ -33,6 +34,11 @@ type opened struct {
 func open(t testing.TB, o Options) *opened {
 	t.Helper()
 	o.FS, o.IndexMinFree = disk.System{}, -1
+	return openAs(t, o)
+}
+
+func openAs(t testing.TB, o Options) *opened {
+	t.Helper()
 	if o.GroupDelay == 0 {
 		o.GroupDelay = time.Hour // only Wait makes it go
 	}
@@ -542,6 +548,39 @@ func (j *opened) fillUp(t *testing.T) {
 		}
 	}
 	t.Fatal("it does not become full")
+}
+
+func TestAnIndexWithoutRoomKeepsNoEntryThatIsTooOld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const minFree = 1 << 40
+		fsys := faulty.New("/var", 1)
+		j := openAs(t, Options{FS: fsys, Dir: "/var/journal", GroupDelay: time.Second, IndexMinFree: minFree, Retention: Retention{MaxAge: time.Hour}, segmentBytes: 2 << 10})
+		fill(t, j, 100, time.Now(), time.Second, 1)
+		fsys.SetCapacity(minFree)
+		time.Sleep(2 * writeAfter)
+		for i := range 100 { // which are never indexed
+			if _, err := j.Append(t.Context(), &Entry{ID: fmt.Sprint("late", i), Time: time.Now()}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(2 * time.Hour)
+		if _, err := j.Append(t.Context(), &Entry{ID: "last", Time: time.Now()}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if n := len(j.log.Segments()); n > 2 {
+			t.Errorf("%d segments are kept, and the oldest entry is of %s, %s ago", n, j.Status().Oldest, time.Since(j.Status().Oldest))
+		}
+		fsys.SetCapacity(0)
+		if err := j.Wait(t.Context(), j.Last()); err != nil {
+			t.Fatal(err)
+		}
+		if got := j.found(t, KeyOfID("last")); !slices.Equal(got, []string{"last"}) {
+			t.Errorf("the last entry is not found: %v", got)
+		}
+		j.noNotes(t)
+		j.stop()
+	})
 }
 
 // What begins so stands in the way of nothing that is dropped.
