@@ -12,8 +12,8 @@
 // it counted since, ten seconds at most unless the disk is full. Counts are neither
 // in the ledger nor in a backup; Since says from when on they are complete.
 //
-// Of messages that were refused it remembers what blocked them, of the last 20 000,
-// because nothing else does: who gets the bounce has their reference.
+// Of messages that were refused it remembers what blocked them, of the last 20 000 or
+// 32 MiB, because nothing else does: who gets the bounce has their reference.
 //
 // Only so many indicators are remembered (Options.Keep): of more, those that were
 // hit longest ago are forgotten. Who hears of one that it is unknown may take it

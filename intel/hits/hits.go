@@ -84,8 +84,9 @@ type Block struct {
 
 // Bounds on what is remembered of refused messages.
 const (
-	maxRefused = 20_000
-	maxBlocks  = 8
+	maxRefused      = 20_000
+	maxRefusedBytes = 32 << 20 // a record of the log has to hold them
+	maxBlocks       = 8
 )
 
 // key is an indicator of a source.
@@ -110,8 +111,9 @@ type Counter struct {
 	since time.Time
 	known map[key]*counted
 
-	refused []Refused // the last ones, the newest last
-	fresh   int       // of them, that are not written
+	refused      []Refused // the last ones, the newest last
+	refusedBytes int       // of them
+	fresh        int       // of them, that are not written
 }
 
 // Open reads what was counted before. Errors are those of wal.Open.
@@ -179,14 +181,31 @@ func (c *Counter) refuse(hits []intel.Hit, m Message) {
 
 // keep adds a refused message and forgets the oldest.
 func (c *Counter) keep(r Refused) {
-	if len(c.refused) >= maxRefused+maxRefused/10 { // seldom, since it moves all of them
-		c.refused = slices.Clone(c.refused[len(c.refused)-maxRefused:])
-	}
 	c.refused = append(c.refused, r)
+	c.refusedBytes += r.bytes()
+	if len(c.refused) <= maxRefused+maxRefused/10 && c.refusedBytes <= maxRefusedBytes+maxRefusedBytes/10 {
+		return // seldom more, since it moves all of them
+	}
+	first := 0
+	for len(c.refused)-first > maxRefused || c.refusedBytes > maxRefusedBytes {
+		c.refusedBytes -= c.refused[first].bytes()
+		first++
+	}
+	c.refused = slices.Clone(c.refused[first:])
+}
+
+// bytes is about what a refused message takes.
+func (r *Refused) bytes() int {
+	n := 64
+	for _, b := range r.Blocks {
+		n += 64 + len(b.Source) + len(b.Value)
+	}
+	return n
 }
 
 // RefusedAs gives what blocked a message that was refused with this reference, as
-// long as it is among the last 20 000 of them.
+// long as it is among the last 20 000 of them; among fewer where those were full of
+// long links.
 func (c *Counter) RefusedAs(id string) (Refused, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

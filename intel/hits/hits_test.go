@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -270,6 +272,44 @@ func TestWhatBlockedARefusedMessageIsFoundByItsReference(t *testing.T) {
 	}
 	if len(c.refused) > maxRefused+maxRefused/10 {
 		t.Errorf("%d are kept", len(c.refused))
+	}
+	_ = c.Close()
+}
+
+// Values of messages are strangers' to choose.
+func TestRefusedMessagesFullOfLongLinksAreNotTooMuch(t *testing.T) {
+	dir := t.TempDir()
+	c := open(t, Options{Dir: dir})
+	link, err := intel.URL("https://evil.example/" + strings.Repeat("a", intel.MaxURL-100))
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocked := hit(t, "feed:a", "evil.example")
+	blocked.Observable.Value = link
+	const messages = 1200 // 75 MiB of them
+	for i := range messages {
+		m := seen(fmt.Sprint("r", i), time.Duration(i)*time.Second)
+		m.Action = intel.ActionReject
+		c.Count(slices.Repeat([]intel.Hit{blocked}, maxBlocks), m)
+	}
+	for range 2 {
+		if err := c.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+		c = open(t, Options{Dir: dir})
+		bytes := 0
+		for _, r := range c.refused {
+			bytes += r.bytes()
+		}
+		if bytes != c.refusedBytes || bytes > maxRefusedBytes+maxRefusedBytes/10 || bytes < maxRefusedBytes/2 {
+			t.Errorf("%d bytes of refused messages are kept, counted as %d", bytes, c.refusedBytes)
+		}
+		if r, ok := c.RefusedAs(fmt.Sprint("r", messages-1)); !ok || len(r.Blocks) != maxBlocks {
+			t.Error("the last one is forgotten")
+		}
 	}
 	_ = c.Close()
 }

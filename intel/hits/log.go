@@ -94,7 +94,7 @@ func (c *Counter) read() error {
 			c.since = time.Unix(rec.Since, 0).UTC()
 		}
 		if rec.Anew {
-			c.refused = nil
+			c.refused, c.refusedBytes = nil, 0
 		}
 		for _, m := range rec.Refused {
 			r := Refused{ID: m.ID, Time: time.Unix(m.Time, 0).UTC()}
@@ -223,9 +223,9 @@ func (c *Counter) append(ctx context.Context, rec record) error {
 // shorten writes the log anew where most of it says what is no longer so. What is
 // dropped was said again before.
 func (c *Counter) shorten(ctx context.Context) error {
-	const each = 200 // bytes of an indicator or a refused message, about
+	const each = 200 // bytes of an indicator, about
 	c.mu.Lock()
-	most := int64(4*segmentBytes + maxBloat*each*(len(c.known)+len(c.refused)))
+	most := int64(4*segmentBytes + maxBloat*(each*len(c.known)+c.refusedBytes))
 	rejected := slices.Clone(c.refused[:len(c.refused)-min(c.fresh, len(c.refused))]) // the others are still to come
 	c.mu.Unlock()
 	segments := c.log.Segments()
