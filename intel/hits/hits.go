@@ -107,9 +107,10 @@ type Counter struct {
 
 	writing sync.Mutex // held by who writes
 
-	mu    sync.Mutex
-	since time.Time
-	known map[key]*counted
+	mu         sync.Mutex
+	since      time.Time
+	known      map[key]*counted
+	knownBytes int // of them, about, when they were last gone through
 
 	refused      []Refused // the last ones, the newest last
 	refusedBytes int       // of them

@@ -313,3 +313,25 @@ func TestRefusedMessagesFullOfLongLinksAreNotTooMuch(t *testing.T) {
 	}
 	_ = c.Close()
 }
+
+func TestLongIndicatorsDoNotHaveTheLogWrittenAnewAtEachFlush(t *testing.T) {
+	c := open(t, Options{Dir: t.TempDir()})
+	defer func() { _ = c.Close() }()
+	for i := range 1500 {
+		v, err := intel.URL(fmt.Sprintf("https://evil.example/%d/%s", i, strings.Repeat("a", intel.MaxURL-100)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Count([]intel.Hit{{Indicator: &intel.Indicator{Pattern: intel.Exact(v), Source: "feed:a", Disposition: intel.Block}}}, seen(fmt.Sprint(i), 0))
+	}
+	written := c.log.Last()
+	for i := range 4 {
+		c.Count([]intel.Hit{hit(t, "feed:a", "evil.example")}, seen(fmt.Sprint("m", i), time.Minute))
+		if err := c.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := c.log.Last() - written; n > 20<<20 { // they are 12 MB
+		t.Errorf("%d bytes were written", n)
+	}
+}

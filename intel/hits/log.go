@@ -56,6 +56,7 @@ type message struct {
 const (
 	segmentBytes = 1 << 20
 	perRecord    = 1000 // indicators in a record
+	each         = 200  // bytes of an indicator besides its pattern, about
 	maxBloat     = 8    // the log may be so many times as long as what it says, and a few segments
 )
 
@@ -143,7 +144,9 @@ func (c *Counter) flush(ctx context.Context, wanted func(*counted) bool) error {
 	c.mu.Lock()
 	c.forget()
 	var keys []key
+	c.knownBytes = 0
 	for k, n := range c.known {
+		c.knownBytes += each + len(k.pattern)
 		if wanted(n) {
 			keys = append(keys, k)
 		}
@@ -223,9 +226,8 @@ func (c *Counter) append(ctx context.Context, rec record) error {
 // shorten writes the log anew where most of it says what is no longer so. What is
 // dropped was said again before.
 func (c *Counter) shorten(ctx context.Context) error {
-	const each = 200 // bytes of an indicator, about
 	c.mu.Lock()
-	most := int64(4*segmentBytes + maxBloat*(each*len(c.known)+c.refusedBytes))
+	most := int64(4*segmentBytes + maxBloat*(c.knownBytes+c.refusedBytes))
 	rejected := slices.Clone(c.refused[:len(c.refused)-min(c.fresh, len(c.refused))]) // the others are still to come
 	c.mu.Unlock()
 	segments := c.log.Segments()
