@@ -335,3 +335,26 @@ func TestLongIndicatorsDoNotHaveTheLogWrittenAnewAtEachFlush(t *testing.T) {
 		t.Errorf("%d bytes were written", n)
 	}
 }
+
+func TestRefusedMessagesThatCouldNotBeWrittenAreWrittenOnce(t *testing.T) {
+	d := faulty.New("/state", 1)
+	c := open(t, Options{FS: d, Dir: "/state/hits"})
+	defer func() { _ = c.Close() }()
+	blocked := hit(t, "feed:a", "evil.example")
+	blocked.Observable.Value = blocked.Indicator.Pattern.Value()
+	for i := range 3 * maxRefused { // while the disk is full
+		m := seen(fmt.Sprint("r", i), 0)
+		m.Action = intel.ActionReject
+		c.Count([]intel.Hit{blocked}, m)
+	}
+	if err := c.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	was := c.log.Last()
+	if err := c.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := c.log.Last() - was; n > 0 {
+		t.Errorf("%d bytes were written again", n)
+	}
+}

@@ -126,8 +126,8 @@ func (c *Counter) Flush(ctx context.Context) error {
 		return err
 	}
 	c.mu.Lock()
-	fresh := min(c.fresh, len(c.refused))
-	recent := slices.Clone(c.refused[len(c.refused)-fresh:])
+	fresh := c.fresh // of which some are forgotten already, where they could not be written for long
+	recent := slices.Clone(c.refused[len(c.refused)-min(fresh, len(c.refused)):])
 	c.mu.Unlock()
 	if err := c.flushRefused(ctx, recent); err != nil {
 		return err
