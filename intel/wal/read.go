@@ -93,8 +93,13 @@ func (l *Log) Drop(before Position) error {
 		// One at a time, oldest first, each synced: a power cut must not leave a
 		// gap between segments.
 		err := l.o.FS.Remove(l.folder.path(first.Base))
-		if err == nil {
+		switch {
+		case err == nil || errors.Is(err, fs.ErrNotExist):
 			err = l.o.FS.SyncDir(l.o.Dir, siteDrop)
+		default: // it is still there, and must not be passed over the next time
+			l.mu.Lock()
+			l.segments = slices.Insert(l.segments, 0, first)
+			l.mu.Unlock()
 		}
 		if err != nil {
 			return fmt.Errorf("drop from log %s: %w", l.o.Name, err)

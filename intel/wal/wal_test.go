@@ -187,6 +187,36 @@ func TestDropRemovesWholeSegmentsAndNeverTheLast(t *testing.T) {
 	}
 }
 
+func TestWhatCouldNotBeDroppedIsDroppedLater(t *testing.T) {
+	d := faulty.New("/state", 1)
+	l := open(t, d, "/state/log", 100)
+	at := mustAppend(t, l, slices.Repeat([]string{"twenty bytes of text"}, 20)...)
+	d.Inject(func(op faulty.Op) error {
+		if op.Kind == faulty.Remove {
+			return syscall.EIO
+		}
+		return nil
+	})
+	before := len(l.Segments())
+	if err := l.Drop(at[9]); !errors.Is(err, syscall.EIO) || len(l.Segments()) != before {
+		t.Fatalf("%d of %d segments, %v", len(l.Segments()), before, err)
+	}
+	if _, err := l.Get(at[0]); err != nil {
+		t.Error("what is still there cannot be read:", err)
+	}
+	d.Inject(nil)
+	if err := l.Drop(at[9]); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l = open(t, d, "/state/log", 100) // without a gap
+	if _, err := l.Get(at[0]); !errors.Is(err, ErrDropped) {
+		t.Error("what was dropped is still there:", err)
+	}
+}
+
 func TestLastSurvivesAnEmptyLastSegment(t *testing.T) {
 	d := faulty.New("/state", 1)
 	l := open(t, d, "/state/log", 100)
