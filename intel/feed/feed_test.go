@@ -487,3 +487,22 @@ func TestAFeedThatMakesNoSenseIsRefused(t *testing.T) {
 		t.Error("two of the same name:", err)
 	}
 }
+
+func TestAClockThatWasAheadDoesNotPutOffARefresh(t *testing.T) {
+	feed := Feed{Name: "bad", URL: "/bad", Expiry: 24 * time.Hour}
+	for name, answer := range map[string]http.HandlerFunc{"refreshed": text("a.example"), "failed": http.NotFound} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, feed)
+			s.serve("/bad", text("a.example"))
+			s.refreshed("bad")
+			const ahead = 10 * 365 * 24 * time.Hour
+			s.pass(ahead)
+			s.serve("/bad", answer)
+			_, _ = s.Refresh(t.Context(), "bad")
+			s.pass(time.Hour - ahead)
+			s.open(feed) // after a restart nothing else tells
+			s.serve("/bad", text("a.example", "b.example"))
+			s.ran("the refresh that is due", func() bool { return s.status("bad").Entries == 2 })
+		})
+	}
+}

@@ -41,16 +41,20 @@ func (k *Keeper) turn(ctx context.Context, one *kept) time.Time {
 		}
 		return k.o.Now().Add(firstRetry)
 	}
-	if !k.o.Now().Before(one.next(s)) {
+	if now := k.o.Now(); !now.Before(one.next(s, now)) {
 		_ = k.refresh(ctx, one, s, false) // it is logged, and in the state
 	}
-	one.publish(s, k.o.Now())
-	return one.next(s)
+	now := k.o.Now()
+	one.publish(s, now)
+	return one.next(s, now)
 }
 
-// next is when a feed is to be refreshed.
-func (one *kept) next(s *settings) time.Time {
+// next is when a feed is to be refreshed: at once after a clock that was ahead.
+func (one *kept) next(s *settings, now time.Time) time.Time {
 	st := one.state
+	if st.Tried.After(now) {
+		return time.Time{}
+	}
 	if st.Fails > 0 {
 		pause := min(firstRetry, s.Every) << min(st.Fails-1, 20)
 		return st.Tried.Add(max(min(pause, max(firstRetry, s.Every)), st.After))
@@ -167,6 +171,9 @@ func (k *Keeper) refresh(ctx context.Context, one *kept, s *settings, whole bool
 	}
 	st := one.state
 	st.Tried = began.UTC()
+	if st.Checked.After(st.Tried) {
+		st.Checked = st.Tried // the clock was ahead; nobody knows when it was
+	}
 	outcome := "ok"
 	if err == nil {
 		if st.Fails > 0 {

@@ -53,7 +53,7 @@ func (s *settings) from() string {
 func (one *kept) publish(s *settings, at time.Time) {
 	st := one.state
 	from, _, _ := strings.Cut(s.from(), "?")
-	now := &Status{Name: one.name, From: from, Checked: st.Checked, Next: one.next(s), Error: st.Error, Since: st.Since, Expired: st.Expired, every: s.Every, since: at}
+	now := &Status{Name: one.name, From: from, Checked: st.Checked, Next: one.next(s, at), Error: st.Error, Since: st.Since, Expired: st.Expired, every: s.Every, since: at}
 	if old := one.status.Load(); old != nil {
 		now.since = old.since
 	}
