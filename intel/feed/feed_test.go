@@ -13,10 +13,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/weirmail/weir/intel/disk"
+	"github.com/weirmail/weir/intel/disk/faulty"
 )
 
 func TestAFeedIsFetchedAndFollowed(t *testing.T) {
@@ -503,6 +505,37 @@ func TestAClockThatWasAheadDoesNotPutOffARefresh(t *testing.T) {
 			s.open(feed) // after a restart nothing else tells
 			s.serve("/bad", text("a.example", "b.example"))
 			s.ran("the refresh that is due", func() bool { return s.status("bad").Entries == 2 })
+		})
+	}
+}
+
+func TestADownloadThatFillsTheDiskIsNotLeftThere(t *testing.T) {
+	document := strings.Join(hosts(10_000), "\n") + "\n< no list after all\n"
+	for name, room := range map[string]int{"and has no room": len(document) / 2, "and leaves none for the state": len(document) + 10} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			d := faulty.New("/state", 1)
+			var err error
+			s.Keeper, err = Open(Options{FS: d, Dir: "/state/feeds", Store: s.store, Feeds: s.complete([]Feed{{Name: "bad", URL: "/bad"}}), Now: s.now})
+			s.must(err)
+			s.serve("/bad", text("a.example"))
+			s.refreshed("bad")
+			free := func() int64 {
+				n, err := d.Free("/state")
+				s.must(err)
+				return n
+			}
+			d.SetCapacity(1 << 30)
+			used := 1<<30 - free()
+			d.SetCapacity(used + int64(room))
+			s.serve("/bad", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, document) })
+			if _, err := s.Refresh(t.Context(), "bad"); !errors.Is(err, syscall.ENOSPC) {
+				t.Fatal(err)
+			}
+			if left := free(); left < int64(room)/2 {
+				t.Errorf("%d bytes are free, of %d before", left, room)
+			}
+			s.lists("bad", "a.example")
 		})
 	}
 }

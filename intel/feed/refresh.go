@@ -337,10 +337,8 @@ func changed(before, now *content, s *settings) string {
 	return fmt.Sprintf("it had %d entries, and has %d: more than %d %% of change", was, is, s.MaxChange)
 }
 
-// keep writes down what is known of a feed, and removes what no longer is.
+// keep writes down what is known of a feed, and removes what no longer is, which may
+// be what there is no room for.
 func (one *kept) keep() error {
-	if err := one.room.save(one.state); err != nil {
-		return err
-	}
-	return one.room.tidy(one.state)
+	return errors.Join(one.room.save(one.state), one.room.tidy(one.state))
 }
