@@ -253,18 +253,25 @@ func (s *Store) forget(w *writer) error {
 		return err
 	}
 	defer snap.Release()
-	oldest := s.opts.Now().Add(-s.opts.KeepAdded).Unix()
+	now := s.opts.Now()
+	oldest := now.Add(-s.opts.KeepAdded).Unix()
 	upTo := s.state.forgotten
-	var keys [][]byte
+	var keys, ahead [][]byte
 	for kvEntry, err := range snap.Range([]byte{areaAdded}, nil) {
 		if err != nil {
 			return err
 		}
 		d := decoder{rest: kvEntry.Value}
-		if d.varint() >= oldest {
+		at, key := d.varint(), append([]byte(nil), kvEntry.Key...)
+		if at > now.Unix() { // of a clock that was ahead: it is as old as what comes behind it
+			ahead = append(ahead, key)
+			continue
+		}
+		if at >= oldest {
 			break
 		}
-		keys = append(keys, append([]byte(nil), kvEntry.Key...))
+		keys = append(append(keys, ahead...), key)
+		ahead = ahead[:0]
 		upTo = max(upTo, generationIn(kvEntry.Key))
 	}
 	if len(keys) == 0 {

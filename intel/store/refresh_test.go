@@ -265,6 +265,27 @@ func TestOldAdditionsAreForgotten(t *testing.T) {
 	}
 }
 
+func TestAdditionsOfAClockThatWasAheadKeepNoOthers(t *testing.T) {
+	clock := now.AddDate(20, 0, 0)
+	s, err := Open(Options{DB: memoryDB(t), Matcher: match.NewMatcher(), Now: func() time.Time { return clock }, KeepAdded: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	start := s.Generation()
+	load(t, s, from("a", "one.example"))
+	clock = now
+	load(t, s, from("a", "two.example"))
+	if _, before, err := s.Times(); err != nil || before > start {
+		t.Errorf("it is forgotten up to %d, %v", before-start, err)
+	}
+	clock = now.Add(2 * time.Hour)
+	load(t, s, from("a", "three.example"))
+	if times, before, err := s.Times(); err != nil || before != start+2 || len(times) != 1 {
+		t.Errorf("it is known of %v, and forgotten up to %d, %v", times, before-start, err)
+	}
+}
+
 func TestReadersSeeOneGenerationWhileAnotherIsLoaded(t *testing.T) {
 	s, m := openStore(t, memoryDB(t))
 	const n = 40
