@@ -92,6 +92,7 @@ type follower struct {
 	group []postings.Posting
 	zones []zone
 	notes []byte
+	ahead *int64 // by how much the numbers of weeks are; nil before the first entry
 }
 
 // catchUp indexes all that the log holds at this moment.
@@ -117,11 +118,11 @@ func (f *follower) catchUp(ctx context.Context) error {
 		}
 		n := x.take(raw)
 		// Clocks go back; weeks do not, or a sealed one would have to be opened again.
-		if current == nil || n.week > current.number {
+		if number := f.week(current, n.week); current == nil || number > current.number {
 			if err := f.flush(current, last, true); err != nil {
 				return err
 			}
-			if current, err = x.begin(n.week, last); err != nil {
+			if current, err = x.begin(number, last); err != nil {
 				return err
 			}
 		}
@@ -139,6 +140,22 @@ func (f *follower) catchUp(ctx context.Context) error {
 		}
 	}
 	return f.flush(current, last, false)
+}
+
+// week gives the number that the week of an entry has in the index. Where a clock
+// that was ahead began a week that is long in coming, those that pass meanwhile
+// follow it, or it would take all of them and never be over.
+func (f *follower) week(current *weekIndex, passed int64) int64 {
+	if current == nil {
+		return passed
+	}
+	if f.ahead == nil {
+		f.ahead = new(current.ahead())
+	}
+	if passed+*f.ahead < current.number-1 {
+		*f.ahead = current.number + 1 - passed
+	}
+	return passed + *f.ahead
 }
 
 // take gives the keys of an entry: as Append noted them, else from the entry.

@@ -20,10 +20,11 @@ import (
 )
 
 // The index is one set of postings a week, in a folder named by the week's number
-// since 1970. A week begins behind a record of the log ("after"), is indexed up to
-// another ("applied"), and is sealed when it is over. Weeks that follow each other
-// without a gap and are sealed need not be looked at again; all else is indexed
-// anew from the log, what was in memory at a crash included.
+// since 1970, or by a later one where the clock was ahead. A week begins behind a
+// record of the log ("after"), is indexed up to another ("applied"), and is sealed
+// when it is over. Weeks that follow each other without a gap and are sealed need not
+// be looked at again; all else is indexed anew from the log, what was in memory at a
+// crash included.
 //
 // The log is cut into blocks by position. For each block that a week has entries
 // in, it is known when they passed: its zone. The notes of a week's runs are their
@@ -80,6 +81,14 @@ type weekIndex struct {
 	sealed  bool
 	zones   []zone    // by block
 	since   time.Time // when the oldest of what is not written was added
+}
+
+// ahead gives by how many weeks the number is ahead of what came last.
+func (w *weekIndex) ahead() int64 {
+	if len(w.zones) == 0 {
+		return 0
+	}
+	return w.number - weekOf(time.Unix(0, w.zones[len(w.zones)-1].latest))
 }
 
 func openIndex(j *Journal) (*index, error) {

@@ -614,6 +614,55 @@ func TestWhatHasNoUsableTimeKeepsNothing(t *testing.T) {
 	}
 }
 
+func TestAClockThatWasAheadDoesNotKeepTheIndexFromGoing(t *testing.T) {
+	for name, restarts := range map[string]bool{"at one go": false, "with restarts": true} {
+		t.Run(name, func(t *testing.T) { aheadForAWeek(t, restarts) })
+	}
+}
+
+func aheadForAWeek(t *testing.T, restarts bool) {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "journal")
+	var late atomic.Int64
+	clock := func() time.Time { return start.Add(time.Duration(late.Load())) }
+	o := Options{Dir: dir, Clock: clock, Retention: Retention{MaxAge: 10 * 24 * time.Hour}, segmentBytes: 2 << 10, grid: 10}
+	j := open(t, o)
+	want := map[string][]string{}
+	pass := func(weeks int, ahead time.Duration, seed uint64) {
+		t.Helper()
+		for sender, ids := range fill(t, j, 84*weeks, clock().Add(ahead), 2*time.Hour, seed) {
+			want[sender] = append(want[sender], ids...)
+		}
+		for sender, ids := range want {
+			if got := j.found(t, KeyOf(address(t, sender))); len(got) < 5 || !slices.Equal(got, ids[len(ids)-len(got):]) {
+				t.Errorf("%s: found %v of %v", sender, got, ids)
+			}
+		}
+		late.Add(int64(weeks) * int64(week))
+	}
+	pass(1, 0, 1)
+	pass(1, 20*365*24*time.Hour, 2)
+	pass(1, 0, 3)
+	for i := range uint64(3) {
+		if restarts {
+			j.stop()
+			j = open(t, o)
+		}
+		pass(2, 0, 4+i)
+	}
+	pass(1, 0, 7)
+	j.stop()
+	if n := len(weeks(t, dir)); n > 4 {
+		t.Errorf("%d weeks of the index are left", n)
+	}
+	oldest := j.log.Segments()[0].Base
+	for number, w := range j.index.weeks {
+		if last := uint64(j.Last()); wal.Position(w.applied.At) < oldest || w.applied.At-w.after.At > last/5 { // of ten weeks
+			t.Errorf("week %d from %d to %d of %d is left, where the log begins at %d", number, w.after.At, w.applied.At, last, oldest)
+		}
+	}
+}
+
 func TestWaitEndsWithRunAndWithItsContext(t *testing.T) {
 	j := open(t, Options{Dir: filepath.Join(t.TempDir(), "journal")})
 	ctx, cancel := context.WithCancel(t.Context())
