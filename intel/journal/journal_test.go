@@ -598,18 +598,16 @@ func TestWhatHasNoUsableTimeKeepsNothing(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var late atomic.Int64
-			clock := func() time.Time { return start.Add(time.Duration(late.Load())) }
-			j := open(t, Options{Dir: filepath.Join(t.TempDir(), "journal"), Clock: clock, Retention: Retention{LookBack: 24 * time.Hour}, MaxBytes: 16 << 10, segmentBytes: 2 << 10})
-			write(t, j, clock())
-			j.fillUp(t)
-			late.Store(int64(48 * time.Hour))
-			if err := j.prune(); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := j.Append(t.Context(), &Entry{ID: "again", Time: clock()}); err != nil {
-				t.Fatalf("with the look-back over: %v", err)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				j := open(t, Options{Dir: filepath.Join(t.TempDir(), "journal"), Retention: Retention{LookBack: 24 * time.Hour}, MaxBytes: 16 << 10, segmentBytes: 2 << 10})
+				write(t, j, time.Now())
+				j.fillUp(t)
+				time.Sleep(48 * time.Hour)
+				if _, err := j.Append(t.Context(), &Entry{ID: "again", Time: time.Now()}); err != nil {
+					t.Fatalf("with the look-back over: %v", err)
+				}
+				j.stop()
+			})
 		})
 	}
 }
