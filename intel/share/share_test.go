@@ -482,3 +482,21 @@ func TestWhatIsPublishedIsListedWithItsGrounds(t *testing.T) {
 		t.Errorf("%+v, %+v", now, all)
 	}
 }
+
+func TestAClockThatWasAheadHidesNothingThatComesAfterIt(t *testing.T) {
+	s := newSite(t)
+	s.knows(block(t, evil), block(t, bad))
+	const ahead = 20 * 365 * 24 * time.Hour
+	s.passes(ahead)
+	s.hears(Testimony{Case: "1", Patterns: []string{evil}, Says: Confirms})
+	s.settled()
+	s.passes(-ahead)
+	s.hears(Testimony{Case: "2", Patterns: []string{bad}, Says: Confirms})
+	s.settled()
+	s.shows(evilSTIX, badSTIX)
+	page, err := s.Page(Query{Limit: 10})
+	s.must(err)
+	if o := page.Objects[len(page.Objects)-1]; o.ValidFrom > s.clock().Format(stixTime) {
+		t.Errorf("it is valid from %s on", o.ValidFrom)
+	}
+}

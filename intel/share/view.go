@@ -79,7 +79,7 @@ type object struct {
 	Confidence int       `json:"confidence,omitempty"`
 	Until      time.Time `json:"until,omitzero"`
 	Revoked    bool      `json:"revoked,omitempty"`
-	Created    int64     `json:"created"` // stamp of its first version
+	Created    int64     `json:"created"` // when its first version was added, as a stamp has it
 	Added      int64     `json:"added"`   // stamp of this one
 	Grounds    []string  `json:"grounds,omitempty"`
 }
@@ -234,7 +234,7 @@ func (a *applying) publish(e *ledger.Event) (did bool, err error) {
 	}
 	o.ID, o.Version, o.Added, o.Revoked = d.Object, e.Version, a.last, e.Type == typeRevoked
 	if o.Created == 0 {
-		o.Created = a.last
+		o.Created = e.Time.UnixMicro() // stamps are ahead where a clock was
 	}
 	if e.Type == typePublished {
 		o.Pattern, o.TLP, o.Confidence, o.Until, o.Grounds = d.Pattern, d.TLP, d.Confidence, d.Until, d.Grounds
