@@ -17,7 +17,7 @@ type Status struct {
 	// Oldest is since when the first of the ready jobs could have been done; zero:
 	// there is none.
 	Oldest   time.Time
-	Sidecars []Sidecar // that were heard of since the Desk was made, by name
+	Sidecars []Sidecar // that were heard of since the Desk was made, by name; the last 100
 }
 
 // Sidecar is who asked for work.
@@ -84,7 +84,8 @@ type presence struct {
 	asking int // calls that wait for work
 }
 
-// maxSidecars bounds of how many sidecars is known when they were heard of.
+// maxSidecars bounds of how many sidecars is known when they were heard of: those
+// that were last, and all that are waiting for work.
 const maxSidecars = 100
 
 // hear notes that a sidecar asks for work, until left is called.
@@ -93,7 +94,7 @@ func (d *Desk) hear(actor string) (left func()) {
 	defer d.mu.Unlock()
 	p := d.sidecars[actor]
 	if p == nil {
-		if len(d.sidecars) >= maxSidecars {
+		if len(d.sidecars) >= maxSidecars && !d.forgetSidecar() {
 			return func() {}
 		}
 		p = &presence{}
@@ -106,4 +107,17 @@ func (d *Desk) hear(actor string) (left func()) {
 		p.asking--
 		p.heard = d.now()
 	}
+}
+
+// forgetSidecar forgets the sidecar that was heard of longest ago, and reports
+// whether there is one that does not wait for work. Desk.mu is held.
+func (d *Desk) forgetSidecar() bool {
+	oldest := ""
+	for actor, p := range d.sidecars {
+		if p.asking == 0 && (oldest == "" || p.heard.Before(d.sidecars[oldest].heard)) {
+			oldest = actor
+		}
+	}
+	delete(d.sidecars, oldest)
+	return oldest != ""
 }

@@ -1,6 +1,7 @@
 package incident
 
 import (
+	"fmt"
 	"testing"
 	"time"
 )
@@ -40,5 +41,30 @@ func TestTheStatusTellsWhatIsLeftLyingAndWhoAsksForWork(t *testing.T) {
 	s.pullAll()
 	if now := s.Status(); now.Incidents != 1 || now.Ready+now.Leased != 0 || now.Waiting != 1 || !now.Oldest.IsZero() {
 		t.Errorf("all is done but what waits: %+v", now)
+	}
+}
+
+// Sidecars come and go under names of their own: hosts are replaced, and so are the
+// certificates that name them.
+func TestASidecarIsKnownHoweverManyThereWereBefore(t *testing.T) {
+	s := newSite(t, nil)
+	left := s.hear("cert:waiting") // longer than any other
+	for n := range 2 * maxSidecars {
+		s.hear(fmt.Sprint("cert:mail-", n))()
+		s.pass(time.Hour)
+	}
+	s.hear("cert:the-last")()
+	now := s.Status()
+	known := map[string]bool{}
+	for _, c := range now.Sidecars {
+		known[c.Actor] = true
+	}
+	if len(known) != maxSidecars || !known["cert:the-last"] || !known["cert:waiting"] || known["cert:mail-0"] {
+		t.Errorf("%d are known; the last: %v, who waits: %v, the first: %v", len(known), known["cert:the-last"], known["cert:waiting"], known["cert:mail-0"])
+	}
+	left()
+	s.pass(time.Hour)
+	if now := s.Status(); s.clock().Sub(now.Heard()) < time.Hour || s.clock().Sub(now.Heard()) > time.Hour+time.Second {
+		t.Errorf("heard of last %s ago", s.clock().Sub(now.Heard()))
 	}
 }
