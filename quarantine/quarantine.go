@@ -144,6 +144,7 @@ type Quarantine struct {
 	o       Options
 	metrics *metrics
 	unknown atomic.Int64 // blobs that no item named when Tidy looked
+	allGone string       // Tidy's: the messages of all items up to this ID are gone
 
 	mu       sync.Mutex
 	settings Settings

@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -935,6 +936,100 @@ func TestOctetsSurviveJSON(t *testing.T) {
 		var back Octets
 		if err := back.UnmarshalJSON(data); err != nil || back != s {
 			t.Errorf("%q became %q by way of %s: %v", s, back, data, err)
+		}
+	}
+}
+
+// What a round of tidying and a listing of today cost must not grow with all that
+// was ever held. Decoding an item is what they do of each that they look at.
+func TestWhatIsLongGoneIsNotLookedAtAgain(t *testing.T) {
+	const many = 300
+	h := newHouse(t)
+	if err := h.SetSettings(Settings{Parser: h.current().Parser, HoldTime: holdTime, Retention: 30 * 24 * time.Hour, Senders: Senders{Inbound: h.send}}); err != nil {
+		t.Fatal(err)
+	}
+	for n := range many {
+		e, v := h.message(text+fmt.Sprint(n), "<s@x.example>", "a@example.org")
+		if _, err := h.Hold(t.Context(), e, v, h.ident.NewID()); err != nil {
+			t.Fatal(err)
+		}
+		h.pass(time.Hour)
+	}
+	h.settle()
+	h.pass(32 * 24 * time.Hour)
+	young := h.hold(text+"young", "<s@x.example>", "a@example.org")
+	allocated := func(f func()) uint64 {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		f()
+		runtime.ReadMemStats(&after)
+		return after.Mallocs - before.Mallocs
+	}
+	tidy := func() {
+		if err := h.Tidy(t.Context(), h.ledger.Last); err != nil {
+			t.Fatal(err)
+		}
+		h.settle()
+	}
+	list := func(since time.Time, want int) {
+		page, err := h.List(t.Context(), Query{Since: since, State: AnyState, Limit: MaxLimit})
+		if err != nil || len(page.Items) != want || page.More {
+			t.Errorf("%d items since %s: %v", len(page.Items), since, err)
+		}
+	}
+	tidy()
+	all := allocated(func() { list(time.Time{}, many+1) })
+	if got := allocated(func() { list(young.Held, 1) }); got > all/10 {
+		t.Errorf("a listing of one item's day makes %d allocations, of all %d", got, all)
+	}
+	tidy() // sees that they are gone
+	if got := allocated(tidy); got > all/10 {
+		t.Errorf("tidying what is tidy makes %d allocations, a listing of all %d", got, all)
+	}
+	h.pass(31 * 24 * time.Hour)
+	tidy()
+	if got := h.item(young.ID).State(); got != Expired {
+		t.Errorf("what came last is %s", got)
+	}
+}
+
+// A clock that was far ahead for a moment leaves IDs behind that are too young, and
+// after the next start there are smaller ones again.
+func TestItemsExpireAfterAClockWasFarAhead(t *testing.T) {
+	h := newHouse(t)
+	const retention = 30 * 24 * time.Hour
+	set := func() {
+		if err := h.SetSettings(Settings{Parser: h.current().Parser, HoldTime: holdTime, Retention: retention, Senders: Senders{Inbound: h.send}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set()
+	h.pass(365 * 24 * time.Hour)
+	h.ident.NewID()
+	h.pass(-365 * 24 * time.Hour)
+	ahead := h.hold(text, "<s@x.example>", "a@example.org")
+	h.reopen()
+	set()
+	for range 3 {
+		began := h.clock()
+		i := h.hold(text+began.String(), "<s@x.example>", "a@example.org")
+		if i.ID > ahead.ID {
+			t.Fatal("the IDs go on from the clock's")
+		}
+		if page, err := h.List(t.Context(), Query{Since: began}); err != nil || len(page.Items) != 1 || page.Items[0].ID != i.ID {
+			t.Errorf("%d items: %v", len(page.Items), err)
+		}
+		h.pass(retention + time.Hour)
+		for range 2 {
+			if err := h.Tidy(t.Context(), h.ledger.Last); err != nil {
+				t.Fatal(err)
+			}
+			h.settle()
+		}
+		for _, id := range []string{ahead.ID, i.ID} {
+			if got := h.item(id).State(); got != Expired {
+				t.Errorf("%s is %s", id, got)
+			}
 		}
 	}
 }

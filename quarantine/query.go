@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/weirmail/weir/intel/ident"
 )
 
 // Query says which items to list. Empty fields mean no condition; all that are
@@ -63,6 +65,9 @@ func (q *Quarantine) List(ctx context.Context, query Query) (Page, error) {
 		if ctx.Err() != nil {
 			return Page{}, context.Cause(ctx)
 		}
+		if cameBefore(item.ID, query.Since) {
+			break // and so did all that follow
+		}
 		if !query.matches(item) {
 			continue
 		}
@@ -73,6 +78,17 @@ func (q *Quarantine) List(ctx context.Context, query Query) (Page, error) {
 		page.Items = append(page.Items, item)
 	}
 	return page, nil
+}
+
+// idSlack is how much older than its item an ID may be: it is made when a message
+// begins to come in.
+const idSlack = 24 * time.Hour
+
+// cameBefore reports whether the item with an ID, and with that all whose ID is
+// smaller, was surely held before a time.
+func cameBefore(id string, t time.Time) bool {
+	at, ok := ident.ParseID(id)
+	return ok && at.Before(t.Add(-idSlack))
 }
 
 func (query *Query) matches(i *Item) bool {

@@ -73,7 +73,7 @@ func (q *Quarantine) deleteBlob(ctx context.Context, ref blob.Ref, before time.T
 // those that no item ever named. A message whose item could not be recorded
 // leaves such a blob; but so does every message that is held when the ledger is
 // lost or an older one is put in its place, and then the blob is all there is of
-// it. last gives the ledger's end.
+// it. last gives the ledger's end. Its calls do not overlap.
 func (q *Quarantine) Tidy(ctx context.Context, last func() (ledger.Cursor, error)) error {
 	if err := q.expire(ctx); err != nil {
 		return err
@@ -117,14 +117,25 @@ func (q *Quarantine) expire(ctx context.Context) error {
 	}
 	limit := q.o.Identity.Now().Add(-retention)
 	var due []string
+	allGone := "" // all items up to this one
 	for item, err := range q.o.View.items("", "") {
 		if err != nil {
 			return err
 		}
-		if item.Gone == "" && item.Attempt == "" && item.Held.Before(limit) {
-			due = append(due, item.ID)
+		if item.ID <= q.allGone {
+			break
+		}
+		switch {
+		case item.Gone == "":
+			allGone = ""
+			if item.Attempt == "" && item.Held.Before(limit) {
+				due = append(due, item.ID)
+			}
+		case allGone == "" && cameBefore(item.ID, limit): // no younger one can get a smaller ID
+			allGone = item.ID
 		}
 	}
+	q.allGone = max(q.allGone, allGone)
 	for _, id := range due {
 		_, err := q.remove(ctx, id, "rule:retention", "older than quarantine.retention", typeExpired)
 		if err != nil && !errors.Is(err, ErrGone) && !errors.Is(err, ErrBusy) {
