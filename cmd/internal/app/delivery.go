@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -83,50 +84,78 @@ func (a *App) reportLog(log string, problem error) {
 // heldIndex knows which recipients are held, by the queue ID of their message,
 // as long as the MTA may still deliver it.
 type heldIndex struct {
-	mu   sync.Mutex
-	to   map[string][]string
-	ring []string // queue IDs, to forget the oldest
-	next int
+	mu         sync.Mutex
+	to         map[string]heldTo
+	order      []heldID // the oldest first, to forget it
+	recipients int      // of all in to
+}
+
+// heldTo is for whom a message is held, and since when.
+type heldTo struct {
+	to    []string
+	since time.Time
+}
+
+// heldID is a queue ID that was added at a time.
+type heldID struct {
+	id    string
+	since time.Time
 }
 
 // Bounds of a heldIndex. The MTA gives a message up after five days, by default.
 const (
-	maxHeld  = 100_000 // queue IDs
-	heldDays = 6
-	heldPage = 1000 // items that are read at once
+	maxHeld   = 100_000   // queue IDs
+	maxHeldTo = 1_000_000 // recipients of all
+	heldFor   = 6 * 24 * time.Hour
+	heldPage  = 1000 // items that are read at once
 )
 
-func newHeldIndex() *heldIndex { return &heldIndex{to: map[string][]string{}} }
+func newHeldIndex() *heldIndex { return &heldIndex{to: map[string]heldTo{}} }
 
-// of gives the recipients that are held of the message with a queue ID.
+// of gives the recipients that are held of the message with a queue ID. Short queue
+// IDs are given again: what was held for longer is another message.
 func (x *heldIndex) of(queueID string) []string {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return x.to[queueID]
+	h := x.to[queueID]
+	if time.Since(h.since) >= heldFor {
+		return nil
+	}
+	return h.to
 }
 
-func (x *heldIndex) add(queueID string, to []string) {
+// add takes note of what was held at a time, which is no earlier than those before.
+func (x *heldIndex) add(queueID string, to []string, since time.Time) {
 	if queueID == "" || len(to) == 0 {
 		return
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if _, known := x.to[queueID]; !known {
-		if len(x.ring) < maxHeld {
-			x.ring = append(x.ring, queueID)
-		} else {
-			delete(x.to, x.ring[x.next])
-			x.ring[x.next] = queueID
-			x.next = (x.next + 1) % maxHeld
+	x.recipients += len(to) - len(x.to[queueID].to)
+	x.to[queueID] = heldTo{to, since}
+	x.order = append(x.order, heldID{queueID, since})
+	for len(x.order) > 1 {
+		oldest := x.order[0]
+		if len(x.order) <= maxHeld && x.recipients <= maxHeldTo && since.Sub(oldest.since) < heldFor {
+			break
+		}
+		x.order = x.order[1:]
+		if h := x.to[oldest.id]; h.since.Equal(oldest.since) { // else it was held again
+			x.recipients -= len(h.to)
+			delete(x.to, oldest.id)
 		}
 	}
-	x.to[queueID] = to
 }
 
 // load takes note of what was held before the daemon started.
 func (x *heldIndex) load(ctx context.Context, q *quarantine.Quarantine, now time.Time) error {
-	query := quarantine.Query{Since: now.Add(-heldDays * 24 * time.Hour), State: quarantine.AnyState, Limit: heldPage}
-	for n := 0; n < maxHeld; {
+	query := quarantine.Query{Since: now.Add(-heldFor), State: quarantine.AnyState, Limit: heldPage}
+	type held struct {
+		queueID string
+		heldTo
+	}
+	var all []held // the newest first
+	for recipients := 0; len(all) < maxHeld && recipients < maxHeldTo; {
 		page, err := q.List(ctx, query)
 		if err != nil {
 			return err
@@ -136,13 +165,16 @@ func (x *heldIndex) load(ctx context.Context, q *quarantine.Quarantine, now time
 			for _, r := range item.Recipients {
 				to = append(to, r.Address)
 			}
-			x.add(item.Facts.QueueID, to)
+			all = append(all, held{item.Facts.QueueID, heldTo{to, item.Held}})
+			recipients += len(to)
 		}
-		n += len(page.Items)
 		if !page.More || len(page.Items) == 0 {
-			return nil
+			break
 		}
 		query.Before = page.Items[len(page.Items)-1].ID
+	}
+	for _, h := range slices.Backward(all) {
+		x.add(h.queueID, h.to, h.since)
 	}
 	return nil
 }
@@ -161,7 +193,7 @@ func (q notingQuarantine) Hold(ctx context.Context, e *evidence.Evidence, v *ver
 		for _, r := range v.Held() {
 			to = append(to, r.Address)
 		}
-		q.held.add(e.Envelope.QueueID, to)
+		q.held.add(e.Envelope.QueueID, to, time.Now())
 	}
 	return item, err
 }
