@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -545,5 +546,52 @@ func TestTheOptionsAreChecked(t *testing.T) {
 		if _, err := Open(o); err == nil {
 			t.Errorf("%s: taken", name)
 		}
+	}
+}
+
+// Postfix gives short queue IDs, whose join is not remembered: they are used again.
+// All that was said of one must not be read again for each of its copies.
+func TestWhatJoiningCostsGrowsWithTheCopiesAndNotWithTheirSquare(t *testing.T) {
+	cost := func(copies int) (allocations uint64) {
+		d := newDesk(t, nil)
+		d.journal.add(&journal.Entry{QueueID: "0F5383D", MessageID: "a@s", Time: at(1, 30, 0)})
+		var lines strings.Builder
+		lines.WriteString("01:30:00 smtpd[1]: 0F5383D: client=mail.sender.test[203.0.113.9]\n")
+		for n := range copies {
+			fmt.Fprintf(&lines, "01:30:00 lmtp[3]: 0F5383D: to=<u%d@lab.test>, relay=none, %s (ok)\n", n, sentBy)
+		}
+		d.read(lines.String())
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		if err := d.tracker.watch.settle(); err != nil {
+			t.Fatal(err)
+		}
+		runtime.ReadMemStats(&after)
+		if n := d.count("weir_delivery_copies_total", joinedQueueID); n != float64(copies) {
+			t.Errorf("%v of %d copies are joined", n, copies)
+		}
+		return after.Mallocs - before.Mallocs
+	}
+	few, many := cost(100), cost(1000)
+	if many > 20*few {
+		t.Errorf("joining 100 copies makes %d allocations, 1000 copies %d", few, many)
+	}
+}
+
+// A queue ID's lives are told apart although they are read once.
+func TestTheCopiesOfEachLifeAreJoinedByTheirOwnEntry(t *testing.T) {
+	d := newDesk(t, nil)
+	d.journal.add(&journal.Entry{QueueID: "0F5383D", MessageID: "a@s", Time: at(1, 0, 0)})
+	life := func(minute int, to string) string {
+		return fmt.Sprintf("01:%02d:00 smtpd[1]: 0F5383D: client=mail.sender.test[203.0.113.9]\n"+
+			"01:%02d:00 lmtp[3]: 0F5383D: to=<%s>, relay=none, %s (ok)\n01:%02d:01 qmgr[3]: 0F5383D: removed\n", minute, minute, to, sentBy, minute)
+	}
+	d.read(life(0, "a@lab.test") + life(20, "b@lab.test") + life(40, "c@lab.test"))
+	if err := d.tracker.watch.settle(); err != nil {
+		t.Fatal(err)
+	}
+	s := d.tracker.State()
+	if n := d.count("weir_delivery_copies_total", joinedQueueID); n != 1 || len(s.Latest) != 2 || s.Latest[0].Address != "c@lab.test" || s.Latest[1].Address != "b@lab.test" {
+		t.Errorf("%v are joined, and not: %+v", n, s.Latest)
 	}
 }

@@ -114,21 +114,55 @@ func (w *watch) settle() error {
 		return err
 	}
 	defer v.release()
-	oldest := w.o.Journal.Status().Oldest
+	r := &round{watch: w, v: v, oldest: w.o.Journal.Status().Oldest, lives: map[string][]life{}, joins: map[lifeKey]join{}}
 	for i := range due {
-		if err := w.join(v, &due[i].event, oldest); err != nil {
+		if err := r.join(&due[i].event); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (w *watch) join(v *view, e *logline.Event, oldest time.Time) error {
+// round is one settle. A message can be for thousands, and be tried for days: what
+// was said of it is read once for all its copies.
+type round struct {
+	*watch
+	v      *view
+	oldest time.Time // in the journal
+	lives  map[string][]life
+	events int // in lives
+	joins  map[lifeKey]join
+}
+
+// lifeKey names the lives of a queue ID that a copy may belong to.
+type lifeKey struct {
+	queueID     string
+	first, last int
+}
+
+func (w *round) livesOf(queueID string) ([]life, error) {
+	if all, known := w.lives[queueID]; known {
+		return all, nil
+	}
+	events, err := w.v.ofQueueID(queueID)
+	if err != nil {
+		return nil, err
+	}
+	if w.events += 1 + len(events); w.events > maxEvents {
+		clear(w.lives)
+		clear(w.joins)
+		w.events = 1 + len(events)
+	}
+	w.lives[queueID] = lives(queueID, events)
+	return w.lives[queueID], nil
+}
+
+func (w *round) join(e *logline.Event) error {
 	held := w.o.Held(e.QueueID)
 	how, ok := w.known[e.QueueID]
 	messageID := ""
 	if !ok || len(held) > 0 {
-		j, err := w.joinOf(v, e)
+		j, err := w.joinOf(e)
 		if err != nil {
 			return err
 		}
@@ -139,9 +173,9 @@ func (w *watch) join(v *view, e *logline.Event, oldest time.Time) error {
 		if how != joinedNot && how != joinedAmbiguous && !isShort(e.QueueID) {
 			w.known[e.QueueID] = how
 		}
-		w.heldPerhaps(held, j.entry, e)
+		w.heldPerhaps(held, j.to, e)
 	}
-	if how == joinedNot && (oldest.IsZero() || e.Time.Before(oldest)) {
+	if how == joinedNot && (w.oldest.IsZero() || e.Time.Before(w.oldest)) {
 		how = joinedOlder
 	}
 	w.metrics.copies.WithLabelValues(how).Inc()
@@ -159,15 +193,12 @@ func (w *watch) join(v *view, e *logline.Event, oldest time.Time) error {
 // heldPerhaps raises the alarm for a copy that nobody in the envelope was to get,
 // of a message that is held for some: where Postfix keeps no original recipients,
 // it removes no alias at a milter's word, and its log does not tell for whom the
-// copy came. entry is the message's, nil where all of it was held.
-func (w *watch) heldPerhaps(held []string, entry *journal.Entry, e *logline.Event) {
+// copy came. to is the message's envelope, nil where all of it was held.
+func (w *watch) heldPerhaps(held, to []string, e *logline.Event) {
 	if len(held) == 0 || e.Outcome != logline.Sent || e.Through != "" {
 		return
 	}
-	expected := slices.Clone(held) // the alarm was raised before
-	if entry != nil {
-		expected = append(expected, entry.To...)
-	}
+	expected := slices.Concat(held, to) // of held the alarm was raised before
 	if slices.ContainsFunc(expected, func(to string) bool { return fold(to) == fold(e.Address) }) {
 		return
 	}
@@ -180,29 +211,50 @@ func (w *watch) heldPerhaps(held []string, entry *journal.Entry, e *logline.Even
 type join struct {
 	how       string
 	messageID string
-	entry     *journal.Entry // of the queue ID itself
+	to        []string // of the entry of the queue ID itself
 }
 
-func (w *watch) joinOf(v *view, e *logline.Event) (join, error) {
-	j := join{how: joinedNot}
-	events, err := v.ofQueueID(e.QueueID)
+func (w *round) joinOf(e *logline.Event) (join, error) {
+	all, err := w.livesOf(e.QueueID)
 	if err != nil {
-		return j, err
+		return join{}, err
 	}
-	for _, l := range lives(e.QueueID, events) {
+	key := lifeKey{e.QueueID, -1, -1}
+	var own []*life
+	for i := range all {
+		l := &all[i]
 		if !l.to.IsZero() && l.to.Before(e.Time) || l.began().After(e.Time) {
 			continue // another life
 		}
+		if own = append(own, l); key.first < 0 {
+			key.first = i
+		}
+		key.last = i
+	}
+	j, known := w.joins[key]
+	if known {
+		return j, nil
+	}
+	if j, err = w.joinLives(e.QueueID, own); err == nil {
+		w.joins[key] = j
+	}
+	return j, err
+}
+
+func (w *round) joinLives(queueID string, own []*life) (j join, err error) {
+	j.how = joinedNot
+	for _, l := range own {
 		j.messageID = l.messageID
-		if j.entry, err = entryOf(w.o.Journal, &l); err != nil {
+		entry, err := entryOf(w.o.Journal, l)
+		if err != nil {
 			return j, err
 		}
-		if j.entry != nil {
-			j.how = joinedQueueID
+		if entry != nil {
+			j.how, j.to = joinedQueueID, entry.To
 			return j, nil
 		}
 	}
-	notice, err := v.isNotice(e.QueueID)
+	notice, err := w.v.isNotice(queueID)
 	if err != nil {
 		return j, err
 	}
