@@ -189,7 +189,7 @@ func Open(o Options) (*Tracker, error) {
 	if err != nil {
 		return nil, errors.Join(err, s.close())
 	}
-	t := &Tracker{o: o, store: s, metrics: m, news: newNews(), watch: &watch{o: &o, store: s, metrics: m, known: map[string]string{}}}
+	t := &Tracker{o: o, store: s, metrics: m, news: newNews(), watch: newWatch(&o, s, m)}
 	t.keep.Store(int64(o.Retention))
 	for _, from := range o.Sources {
 		t.sources = append(t.sources, &source{from: from})

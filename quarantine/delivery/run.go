@@ -167,8 +167,8 @@ func (t *Tracker) take(ctx context.Context, s *source, b follow.Batch) error {
 		s.recorded = now
 		s.mu.Unlock()
 	}
-	t.watch.add(events)
 	t.news.tell(events)
+	t.watch.add(ctx, events)
 	t.count(s, &b, events, now)
 	t.report(s, nil)
 	return nil

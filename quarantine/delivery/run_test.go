@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/weirmail/weir/intel/disk"
@@ -319,4 +322,72 @@ Nov 22 01:11:00 mx postfix/qmgr[3]: %[1]s: removed
 	}
 	b.ReportMetric(float64(lines)/b.Elapsed().Seconds(), "lines/s")
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(lines), "ns/line")
+}
+
+// flood is a source that has told of very many copies before anybody looks.
+type flood struct {
+	quiet
+	batches int
+}
+
+func (f flood) Run(ctx context.Context, _ []byte, emit follow.Emit) error {
+	for n := range f.batches {
+		b := follow.Batch{AsOf: at(2, 0, 0), After: []byte(fmt.Sprint(n))}
+		for k := range 1000 {
+			b.Lines = append(b.Lines, follow.Line{Text: fmt.Appendf(nil, "Nov 22 01:11:00 mx postfix/lmtp[3]: %X: to=<u%d@lab.test>, relay=none, %s (ok)", 0xf000000+n, k, sentBy)})
+		}
+		if err := emit(b); err != nil {
+			return err
+		}
+	}
+	<-ctx.Done()
+	return nil
+}
+
+// slowJournal looks nothing up until it may.
+type slowJournal struct {
+	*memory
+	may chan struct{}
+}
+
+func (s slowJournal) Lookup(key journal.Key) iter.Seq2[journal.Record, error] {
+	<-s.may
+	return s.memory.Lookup(key)
+}
+
+func TestALogWaitsUntilItsCopiesAreJoined(t *testing.T) {
+	const batches = 3 * maxPending / 1000
+	may := make(chan struct{})
+	d := newDesk(t, func(o *Options) {
+		o.Sources = []follow.Source{flood{"file:/mail.log", batches}}
+		o.Journal = slowJournal{o.Journal.(*memory), may}
+	})
+	d.start()
+	d.eventually("very many copies", func() bool {
+		d.tracker.watch.mu.Lock()
+		defer d.tracker.watch.mu.Unlock()
+		return len(d.tracker.watch.pending) > maxPending
+	})
+	close(may)
+	d.eventually("all of them", func() bool { return d.count("weir_delivery_copies_total", "") == 1000*batches })
+}
+
+func TestCopiesThatAreNotJoinedYetAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWatch(&Options{Clock: time.Now}, nil, nil)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for range 3 * maxPending / 1000 {
+				w.add(ctx, slices.Repeat([]logline.Event{{Kind: logline.Copy}}, 1000))
+			}
+		}()
+		synctest.Wait()
+		if n := len(w.pending); n != 2*maxPending {
+			t.Errorf("%d copies are in memory", n)
+		}
+		cancel() // who waits does not hold up the end
+		<-done
+	})
 }

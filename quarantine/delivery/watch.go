@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"context"
 	"slices"
 	"sync"
 	"time"
@@ -38,7 +39,7 @@ type Unjoined struct {
 
 // Bounds on what is kept in memory.
 const (
-	maxPending  = 20_000 // copies that have not settled
+	maxPending  = 20_000 // copies that have not settled; at twice as many, logs wait
 	maxJoins    = 20_000 // queue IDs whose join is remembered
 	maxUnjoined = 100    // copies that can be asked for
 )
@@ -52,9 +53,14 @@ type watch struct {
 
 	mu       sync.Mutex
 	pending  []pending
+	room     chan struct{}     // closed and replaced when pending shrinks
 	known    map[string]string // by queue ID: how it was joined
 	unjoined []Unjoined        // the newest last
 	total    uint64
+}
+
+func newWatch(o *Options, s *store, m *metrics) *watch {
+	return &watch{o: o, store: s, metrics: m, known: map[string]string{}, room: make(chan struct{})}
 }
 
 // pending is a copy whose entry, or the line that names it, may yet come.
@@ -82,10 +88,20 @@ func (w *watch) heldDelivered(events []logline.Event) {
 	}
 }
 
-// add takes note of the copies among events.
-func (w *watch) add(events []logline.Event) {
+// add takes note of the copies among events. It waits for room: a log of days is
+// read faster than its copies are joined.
+func (w *watch) add(ctx context.Context, events []logline.Event) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	for len(w.pending) >= 2*maxPending && ctx.Err() == nil {
+		room := w.room
+		w.mu.Unlock()
+		select {
+		case <-ctx.Done():
+		case <-room:
+		}
+		w.mu.Lock()
+	}
 	due := w.o.Clock().Add(w.o.settle)
 	for i := range events {
 		if events[i].Kind == logline.Copy {
@@ -105,6 +121,10 @@ func (w *watch) settle() error {
 	}
 	due := w.pending[:n:n]
 	w.pending = w.pending[n:]
+	if n > 0 {
+		close(w.room)
+		w.room = make(chan struct{})
+	}
 	w.mu.Unlock()
 	if n == 0 {
 		return nil
