@@ -391,3 +391,34 @@ func TestCopiesThatAreNotJoinedYetAreBounded(t *testing.T) {
 		<-done
 	})
 }
+
+// A clock that was far ahead for a moment must not keep everything for so long.
+func TestOldDeliveriesAreDroppedAlsoBehindThoseOfTheFuture(t *testing.T) {
+	now := at(2, 0, 0)
+	d := newDesk(t, func(o *Options) { o.Clock = func() time.Time { return now }; o.segmentBytes = 4096 })
+	const day, keep = 24 * time.Hour, 60 * 24 * time.Hour
+	say := func() {
+		d.read(strings.Repeat("01:11:00 lmtp[3]: 4jX9xc2YzNz1Vkhj: to=<a@lab.test>, relay=none, "+sentBy+" (ok)\n", 20))
+		if err := d.tracker.store.prune(t.Context(), keep); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 3 {
+		say()
+	}
+	now = now.Add(10 * 365 * day)
+	for range 3 { // so that one of them begins a segment
+		say()
+	}
+	now = now.Add(-10 * 365 * day)
+	most := 0
+	for range 60 {
+		now = now.Add(3 * day)
+		say()
+		most = max(most, len(d.tracker.store.log.Segments()))
+	}
+	segments := d.tracker.store.log.Segments()
+	if first, ok := d.tracker.store.began(segments[0]); !ok || first.After(now) || now.Sub(first) > keep+30*day {
+		t.Errorf("of %d segments, %d at most, the first is of %s, and now is %s", len(segments), most, first, now)
+	}
+}

@@ -192,17 +192,21 @@ func (s *store) prune(ctx context.Context, keep time.Duration) error {
 		return nil
 	}
 	now := s.clock()
-	if at, ok := s.began(segments[len(segments)-1]); ok && now.Sub(at) > min(rollAfter, keep/4) {
+	if at, ok := s.began(segments[len(segments)-1]); ok && (at.After(now) || now.Sub(at) > min(rollAfter, keep/4)) {
 		if err := s.log.Roll(ctx); err != nil {
 			return err
 		}
 	}
 	n := 0
-	for n+1 < len(segments) {
-		if at, ok := s.began(segments[n+1]); !ok || now.Sub(at) <= keep {
+	for i := 1; i < len(segments); i++ {
+		at, ok := s.began(segments[i])
+		if !ok || at.After(now) {
+			continue // the clock was ahead: what comes behind it tells
+		}
+		if now.Sub(at) <= keep {
 			break
 		}
-		n++
+		n = i
 	}
 	if n == 0 {
 		return nil
