@@ -363,6 +363,12 @@ func (d *Desk) Report(ctx context.Context, actor, lease string, r job.Result) er
 		}
 		return err
 	}
+	over := false
+	defer func() {
+		if !over { // also after a panic, which the caller may survive
+			d.let(h)
+		}
+	}()
 	ctx, cancel := detached(ctx)
 	defer cancel()
 	l := h.task.live
@@ -378,13 +384,13 @@ func (d *Desk) Report(ctx context.Context, actor, lease string, r job.Result) er
 		pause, err = d.reportPull(ctx, h, &r)
 	}
 	if err != nil {
-		d.let(h)
 		return err
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := d.now()
 	d.queue.end(h)
+	over = true
 	d.queue.ended[h.id] = ended{actor, now.Add(afterEnd)}
 	d.unlink(h.task)
 	if l.attempts++; pause == 0 {

@@ -617,3 +617,32 @@ func TestARestoreThatWorksAfterItsFailureWasHalfRecordedIsOne(t *testing.T) {
 		t.Errorf("%s, %v", item.State(), err)
 	}
 }
+
+// The control server goes on after a panic, and so has the mailbox to.
+func TestAReportThatPanicsLeavesTheLeaseToRunOut(t *testing.T) {
+	s := newSite(t, nil)
+	id := s.opened(bySource())
+	s.extended(id, list, sure(s.entry("a@example.org"))...)
+	l := s.one()
+	s.keep(l, "1")
+	s.fault = func(c ledger.Command) error {
+		if strings.HasPrefix(c.ID, "outcome/") {
+			panic("a fault in the program")
+		}
+		return nil
+	}
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("no panic")
+			}
+		}()
+		_ = s.Report(t.Context(), puller, l.ID, job.Result{Outcome: job.Pulled})
+	}()
+	s.fault = nil
+	s.pass(time.Hour)
+	if n := s.pullAll(); n != 1 {
+		t.Errorf("%d jobs", n)
+	}
+	s.is(id, "a@example.org", Pulled)
+}
