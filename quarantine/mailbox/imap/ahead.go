@@ -3,7 +3,9 @@ package imap
 import (
 	"bytes"
 	"context"
+	"maps"
 	"sync"
+	"time"
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
@@ -19,6 +21,8 @@ const (
 	maxAhead = 32
 	// maxOneByOne bounds how many users are remembered for whom that went wrong.
 	maxOneByOne = 1000
+	// oneByOneFor is for how long: connections break off for other reasons, too.
+	oneByOneFor = 24 * time.Hour
 )
 
 // ahead is what was read before somebody wanted it. Who fetches a copy of those that
@@ -126,27 +130,38 @@ func readAnswer(m *imapclient.FetchMessageData) (uid imap.UID, sections int, con
 	return uid, sections, content, nil
 }
 
-// users are those whose connection broke off over several messages: from then on
+// users are those whose connection broke off over several messages: for a while
 // they are read one by one, so that it shows over which it does.
 type users struct {
 	mu  sync.Mutex
-	all map[string]bool
+	all map[string]time.Time // when that was
 }
 
 func (u *users) add(user string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.all == nil {
-		u.all = map[string]bool{}
+		u.all = map[string]time.Time{}
 	}
-	if len(u.all) < maxOneByOne {
-		u.all[user] = true
+	if !u.tooMany() {
+		u.all[user] = time.Now()
 	}
 }
 
-// has reports whether a user is one of them; everybody is once there are too many.
+// has reports whether a user is one of them; everybody is while there are too many.
 func (u *users) has(user string) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return u.all[user] || len(u.all) >= maxOneByOne
+	at, known := u.all[user]
+	return known && time.Since(at) < oneByOneFor || u.tooMany()
+}
+
+// tooMany reports whether there are, but for those of whom it was long ago. It is
+// called with the lock held.
+func (u *users) tooMany() bool {
+	if len(u.all) < maxOneByOne {
+		return false
+	}
+	maps.DeleteFunc(u.all, func(_ string, at time.Time) bool { return time.Since(at) >= oneByOneFor })
+	return len(u.all) >= maxOneByOne
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/weirmail/weir/quarantine/mailbox"
 )
@@ -228,4 +230,34 @@ func TestWhatWasReadAheadIsNoOtherFoldersMailOfTheSameID(t *testing.T) {
 	if len(errs) != 3 || errors.Join(errs...) != nil {
 		t.Error(errs)
 	}
+}
+
+// Connections break off for many reasons, a server's restart above all. Over months
+// that must not come to reading everybody's messages one by one.
+func TestWhatWentWrongIsNotHeldAgainstAUserForGood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var u users
+		u.add("a")
+		time.Sleep(time.Hour)
+		if !u.has("a") || u.has("b") {
+			t.Error("it is forgotten at once, or held against another")
+		}
+		for n := range 2 * maxOneByOne {
+			time.Sleep(time.Hour)
+			u.add(fmt.Sprint("user", n))
+		}
+		if u.has("a") || u.has("b") || len(u.all) > maxOneByOne {
+			t.Errorf("it is held against a for good (%v), or against everybody (%v): %d", u.has("a"), u.has("b"), len(u.all))
+		}
+		for n := range 2 * maxOneByOne {
+			u.add(fmt.Sprint("other", n))
+		}
+		if !u.has("b") || len(u.all) > maxOneByOne {
+			t.Errorf("very many at once: %d", len(u.all))
+		}
+		time.Sleep(oneByOneFor)
+		if u.has("b") {
+			t.Error("a day later everybody is read one by one")
+		}
+	})
 }
