@@ -144,10 +144,10 @@ type Quarantine struct {
 	o       Options
 	metrics *metrics
 	unknown atomic.Int64 // blobs that no item named when Tidy looked
-	allGone string       // Tidy's: the messages of all items up to this ID are gone
 
 	mu       sync.Mutex
 	settings Settings
+	allGone  string // the messages of all items up to this ID are gone, as Tidy saw
 }
 
 // New checks the options. Recover has to come before the first release.
@@ -186,6 +186,14 @@ func (q *Quarantine) current() Settings {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.settings
+}
+
+// goneTo gives the ID up to which the messages of all items are gone, as far as is
+// known.
+func (q *Quarantine) goneTo() string {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.allGone
 }
 
 // state reads an item as the ledger has it.

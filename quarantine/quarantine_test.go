@@ -959,11 +959,15 @@ func TestWhatIsLongGoneIsNotLookedAtAgain(t *testing.T) {
 	h.pass(32 * 24 * time.Hour)
 	young := h.hold(text+"young", "<s@x.example>", "a@example.org")
 	allocated := func(f func()) uint64 {
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		f()
-		runtime.ReadMemStats(&after)
-		return after.Mallocs - before.Mallocs
+		least := ^uint64(0)
+		for range 5 { // others are at work, too
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			f()
+			runtime.ReadMemStats(&after)
+			least = min(least, after.Mallocs-before.Mallocs)
+		}
+		return least
 	}
 	tidy := func() {
 		if err := h.Tidy(t.Context(), h.ledger.Last); err != nil {
@@ -983,6 +987,18 @@ func TestWhatIsLongGoneIsNotLookedAtAgain(t *testing.T) {
 		t.Errorf("a listing of one item's day makes %d allocations, of all %d", got, all)
 	}
 	tidy() // sees that they are gone
+	if got := allocated(func() {
+		if page, err := h.List(t.Context(), Query{}); err != nil || len(page.Items) != 1 {
+			t.Errorf("%d items are held: %v", len(page.Items), err)
+		}
+	}); got > all/10 {
+		t.Errorf("a listing of what is held makes %d allocations, of all %d", got, all)
+	}
+	for _, state := range []State{AnyState, Expired} {
+		if page, err := h.List(t.Context(), Query{State: state, Limit: MaxLimit}); err != nil || len(page.Items) < many {
+			t.Errorf("%d items are %s: %v", len(page.Items), state, err)
+		}
+	}
 	if got := allocated(tidy); got > all/10 {
 		t.Errorf("tidying what is tidy makes %d allocations, a listing of all %d", got, all)
 	}

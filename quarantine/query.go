@@ -57,6 +57,7 @@ func (q *Quarantine) List(ctx context.Context, query Query) (Page, error) {
 	if query.Hash != "" && len(query.Hash) < minHash {
 		return Page{}, fmt.Errorf("the beginning of a hash has to have at least %d digits", minHash)
 	}
+	goneTo := q.goneTo()
 	var page Page
 	for item, err := range q.o.View.items(strings.ToUpper(query.ID), strings.ToUpper(query.Before)) {
 		if err != nil {
@@ -65,8 +66,8 @@ func (q *Quarantine) List(ctx context.Context, query Query) (Page, error) {
 		if ctx.Err() != nil {
 			return Page{}, context.Cause(ctx)
 		}
-		if cameBefore(item.ID, query.Since) {
-			break // and so did all that follow
+		if cameBefore(item.ID, query.Since) || item.ID <= goneTo && !query.wantsGone() {
+			break // so it is with all that follow
 		}
 		if !query.matches(item) {
 			continue
@@ -114,6 +115,11 @@ func (query *Query) matchesState(s State) bool {
 		return s != Released && s != Deleted && s != Expired
 	}
 	return s == query.State
+}
+
+// wantsGone reports whether items whose message is gone can be in the listing.
+func (query *Query) wantsGone() bool {
+	return query.State == AnyState || query.State == Deleted || query.State == Expired
 }
 
 func (query *Query) matchesHash(i *Item) bool {

@@ -73,7 +73,7 @@ func (q *Quarantine) deleteBlob(ctx context.Context, ref blob.Ref, before time.T
 // those that no item ever named. A message whose item could not be recorded
 // leaves such a blob; but so does every message that is held when the ledger is
 // lost or an older one is put in its place, and then the blob is all there is of
-// it. last gives the ledger's end. Its calls do not overlap.
+// it. last gives the ledger's end.
 func (q *Quarantine) Tidy(ctx context.Context, last func() (ledger.Cursor, error)) error {
 	if err := q.expire(ctx); err != nil {
 		return err
@@ -117,12 +117,12 @@ func (q *Quarantine) expire(ctx context.Context) error {
 	}
 	limit := q.o.Identity.Now().Add(-retention)
 	var due []string
-	allGone := "" // all items up to this one
+	before, allGone := q.goneTo(), ""
 	for item, err := range q.o.View.items("", "") {
 		if err != nil {
 			return err
 		}
-		if item.ID <= q.allGone {
+		if item.ID <= before {
 			break
 		}
 		switch {
@@ -135,7 +135,9 @@ func (q *Quarantine) expire(ctx context.Context) error {
 			allGone = item.ID
 		}
 	}
+	q.mu.Lock()
 	q.allGone = max(q.allGone, allGone)
+	q.mu.Unlock()
 	for _, id := range due {
 		_, err := q.remove(ctx, id, "rule:retention", "older than quarantine.retention", typeExpired)
 		if err != nil && !errors.Is(err, ErrGone) && !errors.Is(err, ErrBusy) {
