@@ -264,6 +264,9 @@ func uniqueName(raw []byte) string {
 const (
 	lockTries = 50
 	lockPause = 20 * time.Millisecond
+	// lockStale is how old a lock is that nobody works under any more: to write the
+	// keywords takes a moment.
+	lockStale = 10 * time.Minute
 )
 
 // allKeywords gives the keywords of a folder after those of a copy were added
@@ -300,6 +303,10 @@ func (a *account) addKeywords(in folder, c *mailbox.Copy) error {
 		}
 		if try == lockTries {
 			return fmt.Errorf("%w: %s.lock stays: another program works there, or has left it", mailbox.ErrUnreachable, path)
+		}
+		if info, err := a.root.Lstat(path + ".lock"); err == nil && time.Since(info.ModTime()) >= lockStale {
+			_ = a.root.Remove(path + ".lock") // whoever made it has died
+			continue
 		}
 		time.Sleep(lockPause)
 	}

@@ -442,3 +442,33 @@ func FuzzMessage(f *testing.F) {
 		}
 	})
 }
+
+// Who died with the lock of the keywords must not keep mail from coming back for
+// good; who has it now is waited for.
+func TestALockThatWasLeftBehindIsTakenAway(t *testing.T) {
+	h := newHouse(t)
+	h.put(keywordsFile, "0 home\n")
+	lock := h.put(keywordsFile+".lock", "")
+	back := func() error {
+		_, err := h.Restore(h.Context(), mailbox.Return{Raw: []byte(raw), Was: mailbox.Copy{Folder: "INBOX", ID: "1", Date: noon(), Keywords: []string{"work"}}})
+		return err
+	}
+	if err := os.Chtimes(lock, time.Time{}, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if err := back(); !errors.Is(err, mailbox.ErrUnreachable) {
+		t.Errorf("with a lock of now: %v", err)
+	}
+	if err := os.Chtimes(lock, time.Time{}, time.Now().Add(-time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if err := back(); err != nil {
+		t.Errorf("with one of an hour ago: %v", err)
+	}
+	if copies, _ := h.find(mailbox.Target{MessageID: "the-target@example.org"}); len(copies) != 1 || !slices.Equal(copies[0].Keywords, []string{"work"}) {
+		t.Errorf("%+v", copies)
+	}
+	if _, err := os.Stat(lock); !errors.Is(err, os.ErrNotExist) {
+		t.Error(err)
+	}
+}
