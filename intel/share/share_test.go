@@ -500,3 +500,19 @@ func TestAClockThatWasAheadHidesNothingThatComesAfterIt(t *testing.T) {
 		t.Errorf("it is valid from %s on", o.ValidFrom)
 	}
 }
+
+func TestManyConfirmedPatternsAtOnceDoNotStopTheView(t *testing.T) {
+	s := newSite(t)
+	for i := range 60 { // one group
+		var patterns []string
+		for n := range 250 {
+			patterns = append(patterns, fmt.Sprintf("exact|domain|n%d.c%d.example", n, i))
+		}
+		s.hears(Testimony{Case: fmt.Sprint(i), Patterns: patterns, Says: Confirms})
+	}
+	last, err := s.ledger.Last()
+	s.must(err)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	s.must(s.ledger.Wait(ctx, last))
+}

@@ -119,7 +119,7 @@ func (v *View) Apply(_ context.Context, events []ledger.Event, upTo ledger.Curso
 		return err
 	}
 	defer s.Release()
-	a := &applying{s: s, claims: map[string]*claim{}, objects: map[string]*object{}}
+	a := &applying{db: v.db, s: s, claims: map[string]*claim{}, objects: map[string]*object{}}
 	if err := a.begin(); err != nil {
 		return err
 	}
@@ -131,10 +131,8 @@ func (v *View) Apply(_ context.Context, events []ledger.Event, upTo ledger.Curso
 		}
 		news = news || did
 	}
-	if err := a.finish(upTo); err != nil {
-		return err
-	}
-	if err := v.db.Commit(&a.batch); err != nil {
+	a.batch.SetApplied(viewName, upTo.Bytes())
+	if err := a.flush(); err != nil {
 		return err
 	}
 	if news {
@@ -148,6 +146,7 @@ func (v *View) Apply(_ context.Context, events []ledger.Event, upTo ledger.Curso
 
 // applying is one Apply.
 type applying struct {
+	db      *kv.DB
 	s       *kv.Snapshot
 	batch   kv.Batch
 	last    int64 // stamp
@@ -228,9 +227,9 @@ func (a *applying) publish(e *ledger.Event) (did bool, err error) {
 		return false, nil // applied before
 	}
 	a.last = max(a.last+1, e.Time.UnixMicro())
-	if o.Added != 0 {
-		a.batch.Delete(stampKey(o.Added))
-		a.last = max(a.last, o.Added+1000) // STIX tells versions apart by milliseconds
+	before := o.Added
+	if before != 0 {
+		a.last = max(a.last, before+1000) // STIX tells versions apart by milliseconds
 	}
 	o.ID, o.Version, o.Added, o.Revoked = d.Object, e.Version, a.last, e.Type == typeRevoked
 	if o.Created == 0 {
@@ -239,22 +238,36 @@ func (a *applying) publish(e *ledger.Event) (did bool, err error) {
 	if e.Type == typePublished {
 		o.Pattern, o.TLP, o.Confidence, o.Until, o.Grounds = d.Pattern, d.TLP, d.Confidence, d.Until, d.Grounds
 	}
+	if err := a.set(keyObject+o.ID, o); err != nil {
+		return false, err
+	}
+	if before != 0 {
+		a.batch.Delete(stampKey(before))
+	}
 	a.batch.Set(stampKey(o.Added), []byte(o.ID))
-	return true, a.set(keyObject+o.ID, o)
+	return true, nil
 }
 
-func (a *applying) finish(upTo ledger.Cursor) error {
+// flush writes what there is. Without the cursor it is passed over when it comes again.
+func (a *applying) flush() error {
 	if len(a.objects) > 0 {
 		a.batch.Set([]byte(keyLast), binary.BigEndian.AppendUint64(nil, uint64(a.last)))
 	}
-	a.batch.SetApplied(viewName, upTo.Bytes())
-	return nil
+	defer a.batch.Reset()
+	return a.db.Commit(&a.batch)
 }
 
+// set sets a key, and leaves room for the stamps, the last one and the cursor: events
+// that are small can be of many patterns.
 func (a *applying) set(key string, value any) error {
 	raw, err := json.Marshal(value)
 	if err != nil {
 		return err
+	}
+	if !a.batch.Room(5, len(key)+len(raw)+1024) {
+		if err := a.flush(); err != nil {
+			return err
+		}
 	}
 	a.batch.Set([]byte(key), raw)
 	return nil
