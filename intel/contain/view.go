@@ -73,6 +73,14 @@ func (v *View) Apply(_ context.Context, events []ledger.Event, upTo ledger.Curso
 		if err != nil {
 			return fmt.Errorf("%s: %w", entity, err)
 		}
+		// Reasons are not small. What is written without the cursor is passed over when
+		// it comes again.
+		if !b.Room(2, len(data)+2*kv.MaxKey) {
+			if err := v.db.Commit(&b); err != nil {
+				return err
+			}
+			b.Reset()
+		}
 		b.Set(keyOf(entity), data)
 	}
 	b.SetApplied(viewName, upTo.Bytes())

@@ -56,3 +56,29 @@ func TestViewKeepsTheContract(t *testing.T) {
 		}
 	})
 }
+
+func TestManyLongReasonsAtOnceDoNotStopTheView(t *testing.T) {
+	db, err := kv.Open(kv.Options{Name: "views", InMemory: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	v := NewView(db)
+	const n = 256 // as many events as come at once
+	var events []ledger.Event
+	for i := range n {
+		d := containedData{ID: fmt.Sprintf("01KB%022d", i), Kind: User, Value: fmt.Sprint("user", i), Scope: All, Action: "hold", Until: time.Date(2026, 5, 1, 8, 0, 0, 0, time.UTC)}
+		e, err := event(typeContained, d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.Entity, e.Reason = entityPrefix+"user:"+d.Value, strings.Repeat(`"`, ledger.MaxReason)
+		events = append(events, e)
+	}
+	if err := v.Apply(t.Context(), events, ledger.Cursor{}); err != nil {
+		t.Fatal(err)
+	}
+	if all, err := v.load(); err != nil || len(all) != n {
+		t.Errorf("%d containments, %v", len(all), err)
+	}
+}
