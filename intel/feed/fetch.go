@@ -12,6 +12,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -169,7 +170,7 @@ func retryAfter(h http.Header) time.Duration {
 
 // copyFile takes over a file of this host.
 func (x *fetching) copyFile() ([]part, error) {
-	f, err := os.Open(x.f.File)
+	f, err := os.OpenFile(x.f.File, os.O_RDONLY|syscall.O_NONBLOCK, 0) // not to hang where it is a pipe
 	if err != nil {
 		return nil, err
 	}
