@@ -6,7 +6,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/weirmail/weir/intel"
 )
@@ -301,5 +303,27 @@ func BenchmarkRead(b *testing.B) {
 		if _, err := Read(strings.NewReader(text.String()), Options{}); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+func TestAPipeInThePlaceOfTheFileHoldsUpNothing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "directory.csv")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := Load(path, Options{})
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		if err == nil || !strings.Contains(err.Error(), "no regular file") {
+			t.Error(err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("it waits for somebody to write")
+		_ = os.WriteFile(path, nil, 0o600) // so that it ends
+		t.Log(<-done)
 	}
 }
