@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -559,4 +560,26 @@ func TestAPipeInThePlaceOfAFileHoldsUpNothing(t *testing.T) {
 		_ = os.WriteFile(path, nil, 0o600) // so that it ends
 		t.Log(<-done)
 	}
+}
+
+func TestAFeedThatComesBackWhileItIsForgottenHasAFolder(t *testing.T) {
+	s := newSite(t)
+	d := faulty.New("/state", 1)
+	feeds := s.complete([]Feed{{Name: "bad", URL: "/bad"}})
+	var err error
+	s.Keeper, err = Open(Options{FS: d, Dir: "/state/feeds", Store: s.store, Feeds: feeds, Now: s.now})
+	s.must(err)
+	s.serve("/bad", text("a.example"))
+	s.refreshed("bad")
+	s.must(s.Set(nil))
+	back := sync.OnceFunc(func() { s.must(s.Set(feeds)) })
+	d.Inject(func(op faulty.Op) error {
+		if op.Kind == faulty.Remove {
+			back()
+		}
+		return nil
+	})
+	s.forget(t.Context())
+	s.refreshed("bad")
+	s.lists("bad", "a.example")
 }

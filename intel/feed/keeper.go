@@ -261,11 +261,16 @@ func (k *Keeper) clear(one *kept) error {
 		return err
 	}
 	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.gone[one.name] == one {
+	gone := k.gone[one.name] == one
+	if gone {
 		delete(k.gone, one.name)
 	}
-	return nil
+	k.mu.Unlock()
+	if gone {
+		return nil
+	}
+	_, err := one.room.load() // it came back meanwhile, and needs its folder
+	return err
 }
 
 // unlist has the store forget the feeds that are gone.
