@@ -20,6 +20,7 @@ import (
 
 	"github.com/weirmail/weir/intel/disk"
 	"github.com/weirmail/weir/intel/disk/faulty"
+	"github.com/weirmail/weir/intel/store"
 )
 
 func TestAFeedIsFetchedAndFollowed(t *testing.T) {
@@ -581,5 +582,38 @@ func TestAFeedThatComesBackWhileItIsForgottenHasAFolder(t *testing.T) {
 	})
 	s.forget(t.Context())
 	s.refreshed("bad")
+	s.lists("bad", "a.example")
+}
+
+// slowStore has something done before it forgets a source.
+type slowStore struct {
+	Store
+	before func()
+}
+
+func (s slowStore) Refresh(ctx context.Context, sources ...store.Source) ([]store.Refreshed, error) {
+	if sources[0].Entries == nil {
+		s.before()
+	}
+	return s.Store.Refresh(ctx, sources...)
+}
+
+func TestAFeedThatComesBackWhileItIsForgottenIsListed(t *testing.T) {
+	s := newSite(t)
+	feeds := s.complete([]Feed{{Name: "bad", URL: "/bad"}})
+	slow := slowStore{Store: s.store}
+	slow.before = sync.OnceFunc(func() { s.must(s.Set(feeds)) })
+	var err error
+	s.Keeper, err = Open(Options{FS: disk.System{}, Dir: filepath.Join(s.dir, "slow"), Store: slow, Feeds: feeds, Now: s.now})
+	s.must(err)
+	s.serve("/bad", text("a.example"))
+	s.refreshed("bad")
+	s.must(s.Set(nil))
+	listed := func() bool { return len(s.store.Sources()) == 1 }
+	s.forget(t.Context())
+	if listed() {
+		t.Fatal("it was not forgotten: the test shows nothing")
+	}
+	s.ran("what it lists", listed)
 	s.lists("bad", "a.example")
 }

@@ -63,6 +63,7 @@ type kept struct {
 	room     *room
 	settings atomic.Pointer[settings] // those that a refresh that begins now has
 	status   atomic.Pointer[Status]   // as the last refresh left it
+	unlisted atomic.Bool              // the store was told to forget it, and it came back
 
 	refreshing sync.Mutex // held by who refreshes it
 	state      *state     // under refreshing
@@ -194,6 +195,9 @@ func (k *Keeper) Run(ctx context.Context) {
 				due := k.turn(ctx, one)
 				k.mu.Lock()
 				one.busy, one.due = false, due
+				if one.unlisted.Load() {
+					one.due = time.Time{}
+				}
 				k.work--
 				k.mu.Unlock()
 				k.rouse()
@@ -291,7 +295,13 @@ func (k *Keeper) unlist(ctx context.Context) {
 		k.o.Logger.Error("what a feed listed that is gone could not be forgotten; it is tried again", zap.Error(err))
 		return
 	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	for _, s := range gone {
+		if one := k.feeds[strings.TrimPrefix(s.Name, SourcePrefix)]; one != nil { // it came back meanwhile
+			one.unlisted.Store(true)
+			one.due = time.Time{}
+		}
 		k.o.Logger.Info("a feed is gone, and what it listed is forgotten", zap.String("feed", s.Name))
 	}
 }

@@ -68,6 +68,9 @@ func (one *kept) next(s *settings, now time.Time) time.Time {
 // apply gives the store what is in force: at the start, and when settings have
 // changed.
 func (k *Keeper) apply(ctx context.Context, one *kept, s *settings) error {
+	if one.unlisted.Swap(false) {
+		one.applied = ""
+	}
 	st := one.state
 	if st.Good != nil && st.Good.From == s.from() {
 		for i := range st.Good.Parts {
