@@ -617,3 +617,15 @@ func TestAFeedThatComesBackWhileItIsForgottenIsListed(t *testing.T) {
 	s.ran("what it lists", listed)
 	s.lists("bad", "a.example")
 }
+
+func TestSettingsThatComeWhileAFeedIsRefreshedHoldAtOnce(t *testing.T) {
+	s := newSite(t, Feed{Name: "bad", URL: "/bad"})
+	changed := sync.OnceFunc(func() { s.must(s.Set(s.complete([]Feed{{Name: "bad", URL: "/other"}}))) })
+	s.serve("/bad", func(w http.ResponseWriter, _ *http.Request) {
+		changed()
+		_, _ = io.WriteString(w, "a.example\n")
+	})
+	s.serve("/other", text("b.example", "c.example"))
+	s.ran("what the new settings give", func() bool { return s.status("bad").Entries == 2 })
+	s.lists("bad", "b.example", "c.example")
+}

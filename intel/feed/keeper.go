@@ -192,11 +192,12 @@ func (k *Keeper) Run(ctx context.Context) {
 		k.forget(ctx)
 		next := k.begin(func(one *kept) {
 			workers.Go(func() {
+				before := one.settings.Load()
 				due := k.turn(ctx, one)
 				k.mu.Lock()
 				one.busy, one.due = false, due
-				if one.unlisted.Load() {
-					one.due = time.Time{}
+				if one.unlisted.Load() || one.settings.Load() != before {
+					one.due = time.Time{} // what came meanwhile holds at once
 				}
 				k.work--
 				k.mu.Unlock()
