@@ -38,6 +38,10 @@ type Options struct {
 // fanout is how many files of a level are merged into one of the next.
 const fanout = 8
 
+// mergedAtOnce times as many are merged at most, where there was no room for it for
+// long: memory and time grow with their number.
+const mergedAtOnce = 4
+
 const (
 	siteFolder  disk.Site = "postings.folder" // the set's folder in its parent
 	siteRun     disk.Site = "postings.run"    // a run's content
@@ -294,8 +298,9 @@ func (s *Set) Merge(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
-// due gives the newest files that are so many and all of one level. Levels do not
-// grow from a file to the next, but for those written while others were merged.
+// due gives the oldest of the newest files that are so many and all of one level.
+// Levels do not grow from a file to the next, but for those written while others were
+// merged.
 func due(files []*file, fanout int) (start, count int) {
 	for end := len(files); end >= fanout; end = start {
 		start = end - 1
@@ -303,7 +308,7 @@ func due(files []*file, fanout int) (start, count int) {
 			start--
 		}
 		if end-start >= fanout {
-			return start, end - start
+			return start, min(end-start, mergedAtOnce*fanout)
 		}
 	}
 	return 0, 0

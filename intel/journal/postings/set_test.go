@@ -253,6 +253,35 @@ func TestAViewGoesOnWhileFilesAreMergedAndTheSetIsClosed(t *testing.T) {
 	m.check(t, v, 100)
 }
 
+// A file that is merged takes 300 KiB of memory, and each posting a look at all of them.
+func TestManyFilesAreNotMergedAllAtOnce(t *testing.T) {
+	s := open(t, Options{Dir: filepath.Join(t.TempDir(), "set"), fanout: 2})
+	m := newModel(7)
+	const files = 40 // as when there was no room to merge them for long
+	for range files {
+		m.add(s, 20)
+		if err := s.Write(false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for before := len(s.files); ; before = len(s.files) {
+		merged, err := s.Merge(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !merged {
+			break
+		}
+		if n := before - len(s.files) + 1; n > mergedAtOnce*2 {
+			t.Errorf("%d files were merged at once", n)
+		}
+	}
+	if len(s.files) > 6 {
+		t.Errorf("%d files are left", len(s.files))
+	}
+	m.check(t, look(t, s), 100)
+}
+
 func TestAMergeThatWasCutOffLeavesNothingTwice(t *testing.T) {
 	o := Options{Dir: filepath.Join(t.TempDir(), "set"), fanout: 4}
 	s := open(t, o)
