@@ -595,3 +595,38 @@ func TestTheCopiesOfEachLifeAreJoinedByTheirOwnEntry(t *testing.T) {
 		t.Errorf("%v are joined, and not: %+v", n, s.Latest)
 	}
 }
+
+// A message for many that cannot be delivered for days fills the log with tries. How
+// it ended must be seen all the same.
+func TestTheEndOfVeryManyTriesIsTold(t *testing.T) {
+	d := newDesk(t, nil)
+	const recipients = 250
+	var to, want []string
+	for n := range recipients {
+		to = append(to, fmt.Sprintf("u%d@far.test", n))
+		want = append(want, to[n]+" > "+to[n]+" relayed by queue-id")
+	}
+	want[0] = to[0] + " > " + to[0] + " in-transit by queue-id"
+	first := d.journal.add(&journal.Entry{QueueID: "0F5383D", MessageID: "a@s", Time: at(0, 50, 0), To: []string{"u1@far.test"}})
+	e := d.journal.add(&journal.Entry{QueueID: "0F5383D", MessageID: "b@s", Time: at(1, 0, 0), To: to})
+	line := func(clock, address, status string) string {
+		return clock + " smtp[3]: 0F5383D: to=<" + address + ">, relay=mx.far.test[192.0.2.7]:25, delay=0, delays=0/0/0/0, dsn=" + status + "\n"
+	}
+	d.read("00:50:00 smtpd[1]: 0F5383D: client=mail.sender.test[203.0.113.9]\n" + line("00:50:01", "u1@far.test", "4.4.1, status=deferred (later)") +
+		"00:51:00 qmgr[3]: 0F5383D: from=<s@sender.test>, status=expired, returned to sender\n00:51:00 qmgr[3]: 0F5383D: removed\n" +
+		"01:00:00 smtpd[1]: 0F5383D: client=mail.sender.test[203.0.113.9]\n")
+	for try := range maxEvents/recipients + 10 {
+		var lines strings.Builder
+		for _, address := range to {
+			lines.WriteString(line(fmt.Sprintf("01:%02d:%02d", 1+try/60, try%60), address, "4.4.1, status=deferred (later)"))
+		}
+		d.read(lines.String())
+	}
+	var lines strings.Builder
+	for _, address := range to[1:] {
+		lines.WriteString(line("01:30:00", address, "2.0.0, status=sent (ok)"))
+	}
+	d.read(lines.String())
+	d.want(e, want...)
+	d.want(first, "u1@far.test > u1@far.test expired by queue-id")
+}

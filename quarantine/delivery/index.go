@@ -146,7 +146,10 @@ func (v *view) events(prefix []byte) (events []logline.Event, err error) {
 			continue // of a later version
 		}
 		e.Time = e.Time.UTC()
-		if events = append(events, e); len(events) == maxEvents {
+		if events = append(events, e); len(events) < maxEvents {
+			continue
+		}
+		if events = withoutTries(events); len(events) > maxEvents/2 {
 			break
 		}
 	}

@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -85,13 +86,12 @@ func (l *life) began() time.Time { return l.events[0].Time }
 // copies gives the latest that is told of each recipient's copy. What was
 // delivered or refused stays so, whatever is told of it later.
 func (l *life) copies() (copies []logline.Event) {
-	type key struct{ address, through string }
-	at := map[key]int{}
+	at := map[copyKey]int{}
 	for _, e := range l.events {
 		if e.Kind != logline.Copy {
 			continue
 		}
-		k := key{fold(e.Address), fold(e.Through)}
+		k := keyOfCopy(&e)
 		i, known := at[k]
 		switch {
 		case !known:
@@ -102,6 +102,37 @@ func (l *life) copies() (copies []logline.Event) {
 		}
 	}
 	return copies
+}
+
+// copyKey tells the copies of a life apart.
+type copyKey struct{ address, through string }
+
+func keyOfCopy(e *logline.Event) copyKey { return copyKey{fold(e.Address), fold(e.Through)} }
+
+// withoutTries leaves out the deferred copies of which more is told later in the same
+// life: there can be very many of them, and how it ended comes last.
+func withoutTries(events []logline.Event) (left []logline.Event) {
+	later := map[copyKey]bool{}
+	for i := range slices.Backward(events) {
+		e := &events[i]
+		if e.Kind == logline.Ended {
+			clear(later)
+		}
+		first := i == 0 || events[i-1].Kind == logline.Ended // tells when the life began
+		if e.Kind == logline.Copy {
+			key := keyOfCopy(e)
+			if e.Outcome == logline.Deferred && later[key] && !first {
+				continue
+			}
+			later[key] = true
+		}
+		if e.Kind == logline.Started {
+			clear(later)
+		}
+		left = append(left, *e)
+	}
+	slices.Reverse(left)
+	return left
 }
 
 // fold makes addresses comparable as mail servers in fact compare them.
