@@ -200,8 +200,8 @@ func (d *Desk) ask(ctx context.Context) time.Duration {
 	return sweepEvery
 }
 
-// askAbout takes over what the log tells of a message by now, and gives the time
-// of the message.
+// askAbout takes over what the log tells of a message by now, and gives when it
+// came.
 func (d *Desk) askAbout(ctx context.Context, f *follow) (time.Time, error) {
 	defer d.lock(f.key.incident)()
 	d.mu.Lock()
@@ -216,15 +216,16 @@ func (d *Desk) askAbout(ctx context.Context, f *follow) (time.Time, error) {
 		return d.now(), nil
 	}
 	first := d.record(lives[0])
+	came := first.came()
 	entry, err := d.entry(f.key.ref)
 	if err != nil {
-		return first.Time, err
+		return came, err
 	}
 	if entry != nil {
 		d.await(f, entry) // before asking: nothing slips between
 		copies, err := d.o.Tracker.Of(ctx, entry)
 		if err != nil {
-			return first.Time, err
+			return came, err
 		}
 		m := Match{Entry: entry, Chain: first.Chain}
 		if first.Partial {
@@ -233,19 +234,19 @@ func (d *Desk) askAbout(ctx context.Context, f *follow) (time.Time, error) {
 			}
 		}
 		if err := d.compare(ctx, f.key.incident, lives, &m, only(m.Only, merged(copies))); err != nil {
-			return first.Time, err
+			return came, err
 		}
 	}
 	settings := d.current()
-	if d.now().Before(first.Time.Add(settings.waitsFor())) {
-		return first.Time, nil
+	if d.now().Before(came.Add(settings.waitsFor())) {
+		return came, nil
 	}
 	for _, l := range lives {
 		if err := d.settle(ctx, l); err != nil {
-			return first.Time, err
+			return came, err
 		}
 	}
-	return first.Time, nil
+	return came, nil
 }
 
 // compare takes over what the log tells of a message that is followed.

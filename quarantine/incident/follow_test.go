@@ -385,3 +385,32 @@ func TestNewsThatComeWhileTheLogIsAskedAreNotLost(t *testing.T) {
 		t.Error("it is not pulled")
 	}
 }
+
+// A message may have come while the clock was far ahead.
+func TestAMessageOfTheFutureIsNotFollowedUntilThen(t *testing.T) {
+	s := newSite(t, nil)
+	const year = 365 * 24 * time.Hour
+	s.pass(year)
+	e := s.entry("t@example.org")
+	s.pass(-year)
+	s.tracker.tell(e, told("t@example.org", delivery.InTransit))
+	id := s.opened(bySource())
+	s.extended(id, list, sure(e)...)
+	s.pass(DefaultQueueLifetime)
+	s.tracker.asked = 0
+	for end := s.clock().Add(time.Hour); s.clock().Before(end); s.pass(time.Second) {
+		s.ask(t.Context())
+	}
+	if s.tracker.asked > 20 {
+		t.Errorf("the log was asked %d times in an hour", s.tracker.asked)
+	}
+	s.pass(25 * time.Hour)
+	s.news()
+	for _, l := range s.lease(5) {
+		s.report(l, job.Result{Outcome: job.NotFound})
+	}
+	s.is(id, "t@example.org", NotFound)
+	if i := s.incident(id); i.State != Done || len(s.lives) != 0 || len(s.follows.all) != 0 {
+		t.Errorf("%+v, %d live, %d followed", i, len(s.lives), len(s.follows.all))
+	}
+}

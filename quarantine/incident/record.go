@@ -65,6 +65,15 @@ func (r *record) followed() bool {
 	return false
 }
 
+// came gives when the message came, which was before it was found: the clock may
+// have been ahead.
+func (r *record) came() time.Time {
+	if r.Found.Before(r.Time) {
+		return r.Found
+	}
+	return r.Time
+}
+
 // works reports whether somebody has, or will be given, work with it.
 func (r *record) works() bool { return r.Open && r.Waits == "" }
 

@@ -126,7 +126,7 @@ func (d *Desk) judgeNotFound(ctx context.Context, rec *record, o *outcomeData) e
 	}
 	settings := d.current()
 	// It may still arrive, or the log may still tell that it went elsewhere.
-	o.Open = !rec.Status.Final() && !rec.Settled && d.now().Before(rec.Time.Add(settings.waitsFor()))
+	o.Open = !rec.Status.Final() && !rec.Settled && d.now().Before(rec.came().Add(settings.waitsFor()))
 	return nil
 }
 
