@@ -236,22 +236,28 @@ func (d *Desk) restoredTogether(ctx context.Context, h *lease, rec *record) erro
 		if s.ID == rec.ID || s.Outcome != Pulled || len(s.Kept) > 0 {
 			continue
 		}
-		d.mu.Lock()
-		other := d.liveOf(s)
-		d.mu.Unlock()
-		// It has no copies, so nobody restores it: it never waits for ours.
-		other.mu.Lock()
-		err := d.commit(ctx, other, ledger.Command{ID: "restored/" + h.id + "/" + s.ID, Actor: h.actor}, typeOutcome,
-			outcomeData{Outcome: Restored, Detail: "put back together with the copy of " + rec.Address, Copies: s.Copies})
-		d.mu.Lock()
-		d.sync(other, d.now())
-		d.mu.Unlock()
-		other.mu.Unlock()
-		if err != nil {
+		if err := d.restoredWith(ctx, h, rec, s); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// restoredWith is restoredTogether for one of them.
+func (d *Desk) restoredWith(ctx context.Context, h *lease, rec, without *record) error {
+	d.mu.Lock()
+	other := d.liveOf(without)
+	d.mu.Unlock()
+	// It has no copies, so nobody restores it: it never waits for ours.
+	other.mu.Lock()
+	defer other.mu.Unlock()
+	defer func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.sync(other, d.now())
+	}()
+	return d.commit(ctx, other, ledger.Command{ID: "restored/" + h.id + "/" + without.ID, Actor: h.actor}, typeOutcome,
+		outcomeData{Outcome: Restored, Detail: "put back together with the copy of " + rec.Address, Copies: without.Copies})
 }
 
 // returned tells the quarantine what became of an item.

@@ -646,3 +646,53 @@ func TestAReportThatPanicsLeavesTheLeaseToRunOut(t *testing.T) {
 	}
 	s.is(id, "a@example.org", Pulled)
 }
+
+// Nor does it hold the delivery whose copy was taken out together with another's.
+func TestARestoreThatPanicsCanBeReportedAgain(t *testing.T) {
+	s := newSite(t, nil)
+	id := s.opened(bySource())
+	s.extended(id, list, sure(s.entry("a@example.org", "a+x@example.org"))...)
+	l := s.one()
+	one, two := s.keep(l, "1"), s.keep(l, "2")
+	s.report(l, job.Result{Outcome: job.Pulled, Copies: []job.Copy{{Copy: one.Copy, Fate: job.Removed, Item: one.Item}, {Copy: two.Copy, Fate: job.Removed, Item: two.Item}}})
+	s.report(s.one(), job.Result{Outcome: job.NotFound})
+	if i := s.incident(id); i.Counts[Pulled] != 2 {
+		t.Fatalf("%+v", i)
+	}
+	s.must(second(s.Restore(t.Context(), Restore{Incident: id, Actor: alice, Reason: "good"})))
+	back := func() (left []job.Lease) {
+		for leases := s.lease(1); len(leases) > 0; leases = s.lease(1) {
+			done := make(chan any)
+			go func() {
+				defer func() { done <- recover() }()
+				_ = s.Report(t.Context(), puller, leases[0].ID, job.Result{Outcome: job.Restored, Folder: "INBOX", Placed: mailbox.Copy{Folder: "INBOX", ID: "8/" + leases[0].Job.Item.Copy.ID}})
+			}()
+			select {
+			case p := <-done:
+				if p != nil {
+					return leases
+				}
+			case <-time.After(10 * time.Second):
+				t.Fatal("a report never ends")
+			}
+		}
+		return nil
+	}
+	s.fault = func(c ledger.Command) error {
+		if strings.HasPrefix(c.ID, "restored/") && strings.Count(c.ID, "/") == 2 {
+			panic("a fault in the program")
+		}
+		return nil
+	}
+	if len(back()) == 0 {
+		t.Fatal("no panic")
+	}
+	s.fault = nil
+	s.pass(time.Hour)
+	back()
+	s.is(id, "a@example.org", Restored)
+	s.is(id, "a+x@example.org", Restored)
+	if len(s.lives) != 0 {
+		t.Errorf("%d incidents are live", len(s.lives))
+	}
+}
