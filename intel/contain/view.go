@@ -3,6 +3,7 @@ package contain
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync/atomic"
 
@@ -41,7 +42,7 @@ func (v *View) Rebuild(ctx context.Context) error {
 }
 
 // Apply implements ledger.View.
-func (v *View) Apply(_ context.Context, events []ledger.Event, upTo ledger.Cursor) error {
+func (v *View) Apply(ctx context.Context, events []ledger.Event, upTo ledger.Cursor) error {
 	s, err := v.db.Snapshot()
 	if err != nil {
 		return err
@@ -63,28 +64,23 @@ func (v *View) Apply(_ context.Context, events []ledger.Event, upTo ledger.Curso
 			return err
 		}
 	}
-	var b kv.Batch
+	w := v.db.NewWriter(ctx, 0) // reasons can be more than a batch takes; what comes again is passed over
 	for entity, c := range changed {
 		if c == nil {
-			b.Delete(keyOf(entity))
+			if err := w.Delete(keyOf(entity)); err != nil {
+				return err
+			}
 			continue
 		}
 		data, err := json.Marshal(c)
 		if err != nil {
 			return fmt.Errorf("%s: %w", entity, err)
 		}
-		// Reasons are not small. What is written without the cursor is passed over when
-		// it comes again.
-		if !b.Room(2, len(data)+2*kv.MaxKey) {
-			if err := v.db.Commit(&b); err != nil {
-				return err
-			}
-			b.Reset()
+		if err := w.Set(keyOf(entity), data); err != nil {
+			return err
 		}
-		b.Set(keyOf(entity), data)
 	}
-	b.SetApplied(viewName, upTo.Bytes())
-	if err := v.db.Commit(&b); err != nil {
+	if err := errors.Join(w.SetApplied(viewName, upTo.Bytes()), w.Flush()); err != nil {
 		return err
 	}
 	if tell := v.changed.Load(); tell != nil {

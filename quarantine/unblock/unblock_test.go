@@ -202,6 +202,33 @@ func TestTwoWhoAskForTheSameAtOnceGetOneRequest(t *testing.T) {
 	}
 }
 
+func TestManyLongReasonsAtOnceDoNotStopTheView(t *testing.T) {
+	db, err := kv.Open(kv.Options{Name: "views", InMemory: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	v := NewView(db)
+	const n = 256 // as many events as come at once
+	var events []ledger.Event
+	for i := range n {
+		e, err := event(typeRequested, requestedData{Value: fmt.Sprintf("shop%d.example", i)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.Entity, e.Reason = fmt.Sprintf("%s01KB%022d", entityPrefix, i), strings.Repeat(`"`, ledger.MaxReason)
+		events = append(events, e)
+	}
+	if err := v.Apply(ctx, events, ledger.Cursor{}); err != nil {
+		t.Fatal(err)
+	}
+	listed := 0
+	err = v.each("", func(*Request) bool { listed++; return true })
+	if err != nil || listed != n {
+		t.Errorf("%d requests, %v", listed, err)
+	}
+}
+
 func TestTheViewKeepsItsContract(t *testing.T) {
 	made := func(kind string, data any) []ledger.Event {
 		e, err := event(kind, data)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -15,10 +16,7 @@ import (
 // begin with its prefix.
 //
 //	unblock/r | ID with all bits turned → request (newest first)
-type View struct {
-	db    *kv.DB
-	batch kv.Batch // of Apply, whose calls do not overlap; empty between them
-}
+type View struct{ db *kv.DB }
 
 const (
 	viewName   = "unblock"
@@ -42,7 +40,7 @@ func (v *View) Rebuild(ctx context.Context) error {
 }
 
 // Apply implements ledger.View.
-func (v *View) Apply(_ context.Context, events []ledger.Event, upTo ledger.Cursor) error {
+func (v *View) Apply(ctx context.Context, events []ledger.Event, upTo ledger.Cursor) error {
 	s, err := v.db.Snapshot()
 	if err != nil {
 		return err
@@ -64,7 +62,7 @@ func (v *View) Apply(_ context.Context, events []ledger.Event, upTo ledger.Curso
 			return err
 		}
 	}
-	defer v.batch.Reset()
+	w := v.db.NewWriter(ctx, 0) // reasons can be more than a batch takes; what comes again is set again
 	for id, r := range changed {
 		if r.ID == "" {
 			continue
@@ -73,10 +71,11 @@ func (v *View) Apply(_ context.Context, events []ledger.Event, upTo ledger.Curso
 		if err != nil {
 			return err
 		}
-		v.batch.Set(keyOf(id), value)
+		if err := w.Set(keyOf(id), value); err != nil {
+			return err
+		}
 	}
-	v.batch.SetApplied(viewName, upTo.Bytes())
-	return v.db.Commit(&v.batch)
+	return errors.Join(w.SetApplied(viewName, upTo.Bytes()), w.Flush())
 }
 
 func load(s *kv.Snapshot, id string) (*Request, error) {
