@@ -3,6 +3,7 @@ package e2e
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -207,12 +208,22 @@ func (c *campaign) live() {
 	}
 	do(u, "SELECT INBOX", fmt.Sprintf(`STORE 1:%d +FLAGS (\Deleted)`, len(all)), "EXPUNGE")
 
-	home := filepath.Join(filepath.Dir(c.boxes.ConfigPath()), "mail")
-	c.must(os.Rename(filepath.Join(home, moved), filepath.Join(home, "renamed@lab.test")))
 	usersFile := filepath.Join(filepath.Dir(c.boxes.ConfigPath()), "users")
 	text, err := os.ReadFile(usersFile)
 	c.must(err)
 	c.must(os.WriteFile(usersFile, bytes.Replace(text, []byte("\n"+moved+":"), []byte("\nrenamed@lab.test:"), 1), 0o644))
+	// Dovecot looks at that file once a second, and makes a mailbox for whom it knows.
+	ctx, cancel := context.WithTimeout(c.t.Context(), wait)
+	defer cancel()
+	c.must(lab.Poll(ctx, func() (bool, error) {
+		u, err := mailboxtest.Login(c.boxes.IMAPAddr(), moved, lab.Password)
+		if err == nil {
+			u.Close()
+		}
+		return err != nil, nil
+	}))
+	home := filepath.Join(filepath.Dir(c.boxes.ConfigPath()), "mail")
+	c.must(os.Rename(filepath.Join(home, moved), filepath.Join(home, "renamed@lab.test")))
 }
 
 // pop takes all mail of a user away by POP3.
