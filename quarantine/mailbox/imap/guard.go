@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -36,6 +37,7 @@ type guard struct {
 	writing sync.Mutex
 	held    []byte
 	holding bool
+	closed  atomic.Bool
 }
 
 // arm begins so many commands, whose content has so many bytes.
@@ -70,14 +72,26 @@ func (g *guard) release() {
 	g.held = g.held[:0]
 }
 
+// Write fails on a closed connection at once, also where it would only hold: the
+// library ends the commands that wait when it closes, and later ones when they cannot
+// be written. Held, one of those would be waited for without end.
 func (g *guard) Write(p []byte) (int, error) {
 	g.writing.Lock()
 	defer g.writing.Unlock()
+	if g.closed.Load() {
+		return 0, net.ErrClosed
+	}
 	if g.holding {
 		g.held = append(g.held, p...)
 		return len(p), nil
 	}
 	return g.Conn.Write(p)
+}
+
+// Close implements net.Conn.
+func (g *guard) Close() error {
+	g.closed.Store(true)
+	return g.Conn.Close()
 }
 
 // disarm ends a command: nobody waits.

@@ -295,6 +295,37 @@ func use(t *testing.T, a mailbox.Account, which int) {
 	}
 }
 
+// A server is started anew between two commands.
+func TestNobodyWaitsOnAConnectionThatIsGone(t *testing.T) {
+	for i := range 6 {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			t.Parallel()
+			b := backend(t, serve(t, &server{}), nil)
+			opened, err := b.Open(t.Context(), "alice")
+			if err != nil {
+				t.Fatal(err)
+			}
+			a := opened.(*Account)
+			_ = a.conn.Conn.Close()
+			<-a.client.Closed()
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				use(t, a, i)
+			}()
+			select {
+			case <-done:
+			case <-time.After(20 * time.Second):
+				t.Fatal("it still waits")
+			}
+			if a.broken == nil {
+				t.Error("the connection is taken for one that holds")
+			}
+			_ = a.Close()
+		})
+	}
+}
+
 func TestAServerThatDribblesIsGivenUp(t *testing.T) {
 	client, remote := net.Pipe()
 	g := &guard{Conn: client}
