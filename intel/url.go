@@ -71,10 +71,27 @@ func URLPrefix(text string) (Pattern, error) {
 	if !ok {
 		return Pattern{}, invalid("URL prefix", text, "has to reach into the path, and not into the fragment: https://evil.example/*")
 	}
+	if endsInPercent(canonical) {
+		return Pattern{}, invalid("URL prefix", text, "ends within a percent escape")
+	}
 	if strings.Contains(urlHost(canonical), "*") {
 		return Pattern{}, invalid("URL prefix", text, `has a "*" in its host; a domain with all below it is written .evil.example`)
 	}
 	return Pattern{form: FormPrefix, kind: KindURL, text: canonical}, nil
+}
+
+// endsInPercent reports whether a canonical URL ends in a percent sign, or in one and a
+// digit: with digits behind it, it would be an escape of something else.
+func endsInPercent(canonical string) bool {
+	i := strings.LastIndex(canonical, "%25")
+	if i < 0 || len(canonical) > i+4 {
+		return false
+	}
+	if len(canonical) == i+4 {
+		_, hex := unhex(canonical[i+3])
+		return hex
+	}
+	return true
 }
 
 // urlHost gives the host of a canonical URL, without port or brackets.

@@ -191,6 +191,7 @@ func TestAURLPrefixMatchesWhatBeginsSo(t *testing.T) {
 
 func TestAURLPrefixThatWouldMatchMoreThanItsAuthorMeansIsRefused(t *testing.T) {
 	for _, text := range []string{
+		"http://a.example/%25*", "http://a.example/%2525*", "http://a.example/%25a*",
 		"", "*", "https://evil.example/", "https://evil.example*", "https://evil.example:8080*", "https://*", "https://evil.example/x**", "https://evil.example/%2*", "https://evil.example/%*",
 		"https://evil.example/#*", "https://evil.example/#x*", "https://*.evil.example/*", "mailto:x*", "https://user@*",
 		"https://evil.example/" + strings.Repeat("a", MaxURL) + "*",
@@ -217,6 +218,8 @@ func FuzzURL(f *testing.F) {
 	} {
 		f.Add(text, "more/.?#%41")
 	}
+	f.Add("http://a.example/%25", "141")
+	f.Add("http://a.example/%25a", "1")
 	f.Fuzz(func(t *testing.T, text, more string) {
 		v, err := URL(text)
 		if err != nil {
