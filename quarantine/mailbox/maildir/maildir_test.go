@@ -262,29 +262,30 @@ func TestMailWhoseFlagsChangeMeanwhileIsNotMissed(t *testing.T) {
 		h.put(fmt.Sprintf("cur/%d.other:2,", i), "Message-ID: <other@example.org>\r\n\r\n")
 	}
 	path := h.put("cur/1.x:2,", raw)
-	stop, stopped := make(chan struct{}), make(chan error)
+	// Fewer changes during one search than it looks again, however slow it is.
+	changes, stopped := make(chan struct{}, maxLooks/3), make(chan error)
 	go func() {
 		flags := []string{"", "S", "RS", "FS"}
-		for i := 0; ; i++ {
-			select {
-			case <-stop:
-				stopped <- nil
-				return
-			default:
-			}
+		i := 0
+		for range changes {
 			next := strings.SplitAfter(path, ":2,")[0] + flags[i%len(flags)]
 			if err := os.Rename(path, next); err != nil {
 				stopped <- err
 				return
 			}
 			path = next
+			i++
 			time.Sleep(300 * time.Microsecond)
 		}
+		stopped <- nil
 	}()
 	for range 200 {
+		for range cap(changes) - len(changes) {
+			changes <- struct{}{}
+		}
 		h.one()
 	}
-	close(stop)
+	close(changes)
 	if err := <-stopped; err != nil {
 		t.Fatal(err)
 	}
