@@ -6,10 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"syscall"
 	"time"
+
+	"github.com/weirmail/weir/intel/disk"
 )
 
 // FileOptions says which file is followed.
@@ -56,7 +56,10 @@ func (f *File) Run(ctx context.Context, after []byte, emit Emit) error {
 			return err
 		}
 		at, err = f.read(ctx, parts, gap, emit)
-		if err != nil || ctx.Err() != nil {
+		if errors.Is(err, errEnded) {
+			return nil
+		}
+		if err != nil {
 			return err
 		}
 		drained = at.drained
@@ -64,7 +67,7 @@ func (f *File) Run(ctx context.Context, after []byte, emit Emit) error {
 }
 
 // read reads parts one after the other; of the last one it waits for more until
-// the file is rotated. It gives where it ended.
+// the file is rotated. It gives where it ended, or errEnded.
 func (f *File) read(ctx context.Context, parts []*part, gap string, emit Emit) (place, error) {
 	defer closeAll(parts)
 	// Also without a gap: whoever waited for the file sees that it is there.
@@ -85,7 +88,10 @@ func (f *File) read(ctx context.Context, parts []*part, gap string, emit Emit) (
 		}
 	}
 	live := parts[len(parts)-1]
-	for sleep(ctx, f.poll) {
+	for {
+		if !sleep(ctx, f.poll) {
+			return place{}, errEnded
+		}
 		// Whoever writes goes over to a new file once; then the old one is complete.
 		moved := f.moved(live)
 		err := live.toEnd(ctx, emit)
@@ -102,7 +108,6 @@ func (f *File) read(ctx context.Context, parts []*part, gap string, emit Emit) (
 			return live.place, nil
 		}
 	}
-	return live.place, nil
 }
 
 // moved reports whether there is another file in the place of the one that is
@@ -129,20 +134,15 @@ type part struct {
 
 const chunk = 256 << 10
 
-var errTruncated = errors.New("the file is not the one that was read")
+var (
+	errTruncated = errors.New("the file is not the one that was read")
+	errEnded     = errors.New("reading was ended")
+)
 
 func openPart(path string) (*part, error) {
-	// Opening a pipe would wait for somebody to write to it.
-	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	file, info, err := disk.OpenRegular(path)
 	if err != nil {
 		return nil, err
-	}
-	info, err := file.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = &fs.PathError{Op: "read", Path: path, Err: errors.New("not a regular file")}
-	}
-	if err != nil {
-		return nil, errors.Join(err, file.Close())
 	}
 	p := &part{file: file}
 	p.place.Device, p.place.Inode = identity(info)
@@ -152,6 +152,8 @@ func openPart(path string) (*part, error) {
 
 // toEnd reads what there is and emits it. Each read begins before the offset, so
 // that a file that was truncated and has grown again is told from the same one.
+// Without an error all was read: what is pending then is a line that goes on, or
+// has no end.
 func (p *part) toEnd(ctx context.Context, emit Emit) error {
 	if p.buf == nil {
 		p.buf = make([]byte, maxTail+chunk)
@@ -176,7 +178,7 @@ func (p *part) toEnd(ctx context.Context, emit Emit) error {
 			return err
 		}
 	}
-	return nil
+	return errEnded
 }
 
 // take emits the lines in what was read, tail first.

@@ -25,6 +25,7 @@ type reader struct {
 	gaps  []string
 	after []byte
 	fail  error // what the next batch with lines is answered with
+	kill  bool  // the reader is, at the next batch with lines
 
 	cancel context.CancelFunc
 	done   chan error
@@ -70,6 +71,9 @@ func (r *reader) emit(b Batch) error {
 		r.gaps = append(r.gaps, b.Gap)
 	}
 	r.after = bytes.Clone(b.After)
+	if r.kill && len(b.Lines) > 0 {
+		r.cancel()
+	}
 	return nil
 }
 
@@ -285,6 +289,34 @@ func TestABatchThatWasNotTakenComesAgain(t *testing.T) {
 	r.fail = nil
 	r.start()
 	r.want("one")
+}
+
+func TestAReaderKilledInTheMiddleOfALineReadsItWholeLater(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "mail.log")
+	appendTo(t, path, "one\n")
+	r := newReader(t, path)
+	r.start()
+	r.want("one")
+	r.stop()
+	want := []string{"one"}
+	for i := range 2 * chunk / 1000 { // so that a line goes over the end of the first read
+		want = append(want, fmt.Sprintf("%d %s", i, strings.Repeat("x", 990)))
+	}
+	appendTo(t, path, strings.Join(want[1:], "\n")+"\n")
+	rename(t, path, path+".1")
+	appendTo(t, path, "last\n")
+	r.kill = true
+	r.start()
+	if err := <-r.done; err != nil {
+		t.Fatal(err)
+	}
+	if n := len(r.lines); n == 1 || n >= len(want) {
+		t.Fatalf("it was killed after %d lines", n)
+	}
+	r.cancel, r.kill = nil, false
+	r.start()
+	r.want(append(want, "last")...)
+	r.noGap()
 }
 
 func TestAFileThatCannotBeReadIsAnError(t *testing.T) {
