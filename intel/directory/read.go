@@ -6,14 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
-	"syscall"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/weirmail/weir/intel"
+	"github.com/weirmail/weir/intel/disk"
 )
 
 // Options says how a directory file is read. Zero numbers take the defaults
@@ -54,16 +53,11 @@ func (o Options) withDefaults() (Options, error) {
 // Load reads the directory file at path. Its errors are those of Read, and
 // those of opening and reading the file.
 func Load(path string, o Options) (*Directory, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // not to hang where it is a pipe
+	f, _, err := disk.OpenRegular(path)
 	if err != nil {
 		return nil, fmt.Errorf("directory: %w", err)
 	}
 	defer func() { _ = f.Close() }() // it was only read
-	if info, err := f.Stat(); err != nil {
-		return nil, fmt.Errorf("directory: %w", err)
-	} else if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("directory: %s is no regular file: name one that is", path)
-	}
 	if o.File == "" {
 		o.File = path
 	}

@@ -1,7 +1,7 @@
 // Package disk is the file operations that durability rests on: an interface
 // small enough to be faked, the real thing behind it, and the few idioms that
 // are easy to get wrong (replace a file, make a folder, lock a folder, mind the
-// free space).
+// free space, open only what is a file).
 //
 // It exists so that a power cut can be rehearsed. Whatever must survive one
 // (logs, blobs, keys, markers) does its file work through an FS, and every call

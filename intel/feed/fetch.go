@@ -12,8 +12,9 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
+
+	"github.com/weirmail/weir/intel/disk"
 )
 
 const (
@@ -170,18 +171,11 @@ func retryAfter(h http.Header) time.Duration {
 
 // copyFile takes over a file of this host.
 func (x *fetching) copyFile() ([]part, error) {
-	f, err := os.OpenFile(x.f.File, os.O_RDONLY|syscall.O_NONBLOCK, 0) // not to hang where it is a pipe
+	f, info, err := disk.OpenRegular(x.f.File)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is no regular file", x.f.File)
-	}
 	stamp := fmt.Sprintf("%d %s", info.Size(), info.ModTime().UTC().Format(time.RFC3339Nano))
 	if x.before(0).Modified == stamp {
 		return nil, errUnchanged

@@ -10,9 +10,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/weirmail/weir/intel"
+	"github.com/weirmail/weir/intel/disk"
 )
 
 // File is one list file.
@@ -101,25 +101,16 @@ func passedOver(name string) bool {
 
 // Open opens f for reading. The error is a *Problem.
 func (f File) Open() (*os.File, error) {
-	// Not to hang where it is a pipe.
-	file, err := os.OpenFile(f.Name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, f.unreadable(err)
-	}
-	info, err := file.Stat()
+	file, info, err := disk.OpenRegular(f.Name)
 	switch {
-	case err != nil:
-		err = f.unreadable(err)
+	case err == nil:
+		return file, nil
+	case !errors.Is(err, disk.ErrNotRegular):
+		return nil, f.unreadable(err)
 	case info.IsDir():
-		err = &Problem{Severity: Error, File: f.Name, Reason: "is a folder", Cure: "lists lie directly in " + f.Disposition.String()}
-	case !info.Mode().IsRegular():
-		err = &Problem{Severity: Error, File: f.Name, Reason: "is no regular file", Cure: "remove it"}
+		return nil, &Problem{Severity: Error, File: f.Name, Reason: "is a folder", Cure: "lists lie directly in " + f.Disposition.String()}
 	}
-	if err != nil {
-		_ = file.Close()
-		return nil, err
-	}
-	return file, nil
+	return nil, &Problem{Severity: Error, File: f.Name, Reason: "is no regular file", Cure: "remove it"}
 }
 
 func (f File) unreadable(err error) *Problem {

@@ -7,10 +7,12 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/weirmail/weir/intel"
+	"github.com/weirmail/weir/intel/disk"
 	"github.com/weirmail/weir/intel/list"
 )
 
@@ -141,6 +143,20 @@ func TestWhatCannotBeDoneLeavesTheListAlone(t *testing.T) {
 	}
 	if got := content(t, dir); got != "10.1.2.3/8\n" {
 		t.Errorf("%q", got)
+	}
+}
+
+func TestAPipeInThePlaceOfTheListStays(t *testing.T) {
+	dir := t.TempDir()
+	name := filepath.Join(dir, "block", Name)
+	if err := errors.Join(os.Mkdir(filepath.Dir(name), 0o755), syscall.Mkfifo(name, 0o640)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := new(Editor).Apply(dir, intel.Block, Change{Put: []intel.Indicator{block(t, "a.example", "")}}, nil); !errors.Is(err, disk.ErrNotRegular) {
+		t.Error(err)
+	}
+	if info, err := os.Stat(name); err != nil || info.Mode().Type() != os.ModeNamedPipe {
+		t.Error(info, err)
 	}
 }
 

@@ -27,7 +27,7 @@ type file struct {
 func (f *file) read() ([]byte, error) { return readFile(f.name) }
 
 func readFile(name string) ([]byte, error) {
-	in, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // not to hang where it is a pipe
+	in, _, err := disk.OpenRegular(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
