@@ -36,6 +36,8 @@ func TestSessions(t *testing.T) {
 		UpdateScripts:       *update,
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("TZ", "UTC")
+			// Each program with a race detector in it waits a second at its end.
+			e.Setenv("GORACE", "atexit_sleep_ms=0")
 			// A shorter one, for sockets. It is there until the daemons have ended.
 			dir, err := os.MkdirTemp("", "weir")
 			if err != nil {

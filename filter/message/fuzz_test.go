@@ -155,6 +155,9 @@ func goMessageText(raw []byte) string {
 // TestOtherParsersShowNoLinkThatIsNotFound runs the fuzzer's check over real
 // messages into which the link is put.
 func TestOtherParsersShowNoLinkThatIsNotFound(t *testing.T) {
+	if testing.Short() {
+		t.Skip("much to do in one goroutine")
+	}
 	dir := samples(t, "mime")
 	shown, total := 0, 0
 	err := filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {

@@ -232,6 +232,9 @@ func uuencode(text string) string {
 // TestNoFloodHidesALink tries messages that are built to take time or memory.
 // What they cost is compared with their size by counting, not by the clock.
 func TestNoFloodHidesALink(t *testing.T) {
+	if testing.Short() {
+		t.Skip("much to do in one goroutine")
+	}
 	tests := []struct {
 		name   string
 		in     func() string

@@ -154,7 +154,10 @@ func clocks(rng *rand.Rand, span time.Duration, n int) map[string]func(i int) ti
 
 func TestASearchFindsWhatAPlainFilterFinds(t *testing.T) {
 	const n, span = 300, 40 * 24 * time.Hour
-	const queries = 80
+	queries := 80
+	if testing.Short() {
+		queries = 10
+	}
 	rng := rand.New(rand.NewPCG(4, 2))
 	for name, clock := range clocks(rng, span, n) {
 		t.Run(name, func(t *testing.T) {

@@ -423,6 +423,9 @@ func TestADiskFilledByOthersDoesNotKillTheProcess(t *testing.T) {
 }
 
 func TestWritingUntilTheBoundStopsInGoodOrder(t *testing.T) {
+	if testing.Short() {
+		t.Skip("writes 100 MB")
+	}
 	folder := crashtest.SmallDisk(t, 200<<20)
 	o := testOptions(filepath.Join(folder, "db"))
 	o.MinFree = 100 << 20

@@ -195,6 +195,9 @@ func TestNoCommitIsLostWhenThePowerGoes(t *testing.T) {
 	if _, err := s.Loss(""); err != nil {
 		t.Fatal(err)
 	}
+	if testing.Short() {
+		return
+	}
 	for _, site := range []disk.Site{"wal.append", "wal.open"} {
 		if _, err := s.Loss(site); err == nil {
 			t.Errorf("leaving out the sync %q lost nothing", site)

@@ -224,6 +224,9 @@ func TestWhatAClientSawAcceptedSurvivesAPowerCut(t *testing.T) {
 	if err != nil {
 		t.Fatalf("lost with every sync in place: %v", err)
 	}
+	if testing.Short() {
+		return
+	}
 	elsewhere := []disk.Site{"blob.delete", "wal.rollback", "wal.drop", "wal.rewrite", "wal.rewrite-folder", "wal.open", "wal.folder"}
 	for _, source := range []string{"../../../quarantine/blob", "../../../intel/wal"} {
 		sites, err := crashtest.DeclaredSites(source)

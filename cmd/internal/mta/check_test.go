@@ -44,6 +44,9 @@ func found(findings []Finding) []string {
 }
 
 func TestTheCheckFindsWhatIsWrong(t *testing.T) {
+	if testing.Short() {
+		t.Skip("much to do in one goroutine")
+	}
 	dir, toml := wired(t)
 	weir := "-e weir_milter={ unix:weir/weir.sock, "
 	submission := "-M submission/inet=submission inet n - n - - smtpd -o milter_macro_daemon_name=ORIGINATING"

@@ -34,6 +34,9 @@ func workOf(shape, prefix string, n int, html bool) int {
 }
 
 func TestWorkGrowsNoFasterThanTheText(t *testing.T) {
+	if testing.Short() {
+		t.Skip("much to do in one goroutine")
+	}
 	const n = 1 << 12
 	for _, shape := range hostile {
 		for _, prefix := range []string{"", "http://x.example/", `<a href="http://x.example/`, "<style>", `<p style="`, "<!--", `<a href="javascript:`, `<a href="data:text/html,`, `<img srcset="`, "<script>"} {
@@ -61,6 +64,9 @@ func TestALongBaseDoesNotMakeEachRelativeLinkLong(t *testing.T) {
 
 // What the counter may miss would show here by never ending.
 func TestHostileTextComesToAnEnd(t *testing.T) {
+	if testing.Short() {
+		t.Skip("much to do in one goroutine")
+	}
 	for _, shape := range hostile {
 		for _, html := range []bool{false, true} {
 			workOf(shape, "", 1<<18, html)

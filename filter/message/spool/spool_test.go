@@ -145,6 +145,9 @@ func TestALargeMessageCostsNoHeap(t *testing.T) {
 // TestALargeMessageIsParsedWithoutHeap reads 100 MB: text that has to be decoded
 // to be searched, a file that is only digested, an archive that is unpacked.
 func TestALargeMessageIsParsedWithoutHeap(t *testing.T) {
+	if testing.Short() {
+		t.Skip("much to do in one goroutine")
+	}
 	p := newPool(t, Options{})
 	s := p.Spool()
 	defer func() {

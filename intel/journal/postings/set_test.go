@@ -339,6 +339,9 @@ func TestNothingIsWrittenWhereSpaceIsShort(t *testing.T) {
 // A file that was damaged gives an error or is left out; it never gives a wrong
 // answer.
 func TestDamageIsNoticedWhereverItIs(t *testing.T) {
+	if testing.Short() {
+		t.Skip("much to do in one goroutine")
+	}
 	o := Options{Dir: filepath.Join(t.TempDir(), "set"), fanout: 100}
 	s := open(t, o)
 	m := newModel(8)
@@ -412,6 +415,9 @@ func (s *Set) nameOf(t *testing.T, dir string) string {
 // Keys that stand in one bucket, as somebody can make them who has time, cost
 // time and break nothing.
 func TestKeysThatAreNotSpreadEvenlyAreFound(t *testing.T) {
+	if testing.Short() {
+		t.Skip("much to do in one goroutine")
+	}
 	s := open(t, Options{Dir: filepath.Join(t.TempDir(), "set"), fanout: 2})
 	want := map[uint64][]uint64{}
 	at := uint64(0)
