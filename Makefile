@@ -8,6 +8,7 @@ SITE = .run
 LINTER = .tools/golangci-lint
 LINTER_VERSION = v2.15.0
 FUZZTIME ?= 10s
+FUZZ ?= .
 
 .PHONY: build run send demo test race e2e short bench fuzz lint install clean
 
@@ -52,9 +53,10 @@ demo: build
 install:
 	@$(GO) run ./cmd/internal/lab/install
 
-# Some tests build the program and run it, which the test cache does not see.
+# Some tests build the program and run it, which the test cache does not see. The
+# linters vet.
 test: install
-	$(E2E) $(GO) test -count=1 -timeout 15m ./...
+	$(E2E) $(GO) test -count=1 -vet=off -timeout 15m ./...
 
 # Quicker: with less of what takes long, and without the mail servers that are not
 # installed.
@@ -62,7 +64,7 @@ short:
 	$(GO) test -short ./...
 
 # The packages that start the program as a process of its own are left out: that
-# has no race detector in it. The tests are vetted by "make test".
+# has no race detector in it.
 race: install
 	GORACE=atexit_sleep_ms=0 $(GO) test -race -short -vet=off -timeout 15m $$($(GO) list ./... | grep -v -e /cmd/internal/e2e -e /cmd/internal/bench -e /cmd/internal/demo -e /cmd/internal/lab)
 
@@ -70,15 +72,15 @@ bench:
 	@$(GO) run ./cmd/internal/lab/install -rspamd
 	$(GO) run ./cmd/internal/bench $(BENCH)
 
-# Each fuzz target for a while: what comes from strangers is parsed here. One that
-# fails is tried once more: Go may say so when the time is over in a bad moment
+# Each fuzz target below FUZZ for a while: what comes from strangers is parsed here.
+# One that fails is tried once more: Go may say so when the time is over in a bad moment
 # ("context deadline exceeded"), and what was really found is in testdata by then and
 # fails again.
 fuzz:
-	@set -e; for package in $$(grep -rl '^func Fuzz' --include='*_test.go' . | xargs -n1 dirname | sort -u); do \
+	@set -e; for package in $$(grep -rl '^func Fuzz' --include='*_test.go' $(FUZZ) | xargs -n1 dirname | sort -u); do \
 	  for target in $$(grep -ho '^func Fuzz[A-Za-z0-9]*' $$package/*_test.go | cut -c6-); do \
 	    echo "$$package $$target"; \
-	    fuzz="$(GO) test -run ^$$target\$$ -fuzz ^$$target\$$ -fuzztime $(FUZZTIME) -fuzzminimizetime 10x $$package"; \
+	    fuzz="$(GO) test -vet=off -run ^$$target\$$ -fuzz ^$$target\$$ -fuzztime $(FUZZTIME) -fuzzminimizetime 10x ./$$package"; \
 	    $$fuzz || $$fuzz; \
 	  done; \
 	done

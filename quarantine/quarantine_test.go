@@ -503,6 +503,9 @@ func TestARetryThatIsHeldForMoreAddsWhatIsMissing(t *testing.T) {
 }
 
 func TestAMessageForVeryManyIsSeveralItems(t *testing.T) {
+	if testing.Short() {
+		t.Skip("much to do in one goroutine")
+	}
 	for name, many := range map[string]struct {
 		count  int
 		prefix string
@@ -597,6 +600,9 @@ func TestWhatAStrangerNamesDoesNotMakeAnItemThatIsTooLarge(t *testing.T) {
 // TestItemsThatAreLargeAreListedThoughTheirEventsAreSmall looks at large items
 // so often that the view has more to write at once than a batch takes.
 func TestItemsThatAreLargeAreListedThoughTheirEventsAreSmall(t *testing.T) {
+	if testing.Short() {
+		t.Skip("much to do in one goroutine")
+	}
 	h := newHouse(t)
 	var events []ledger.Event
 	long := strings.Repeat("x", 100)

@@ -159,6 +159,9 @@ func TestOfTooManyThoseHitLongestAgoAreForgotten(t *testing.T) {
 }
 
 func TestTheLogDoesNotGrowForEver(t *testing.T) {
+	if testing.Short() {
+		t.Skip("much to do in one goroutine")
+	}
 	dir := t.TempDir()
 	c := open(t, Options{Dir: dir})
 	const indicators, rounds = 2000, 60
@@ -278,6 +281,9 @@ func TestWhatBlockedARefusedMessageIsFoundByItsReference(t *testing.T) {
 
 // Values of messages are strangers' to choose.
 func TestRefusedMessagesFullOfLongLinksAreNotTooMuch(t *testing.T) {
+	if testing.Short() {
+		t.Skip("much to do in one goroutine")
+	}
 	dir := t.TempDir()
 	c := open(t, Options{Dir: dir})
 	link, err := intel.URL("https://evil.example/" + strings.Repeat("a", intel.MaxURL-100))

@@ -365,6 +365,9 @@ func TestStoreOpensOnAFullDisk(t *testing.T) {
 }
 
 func TestFilterHoldsAllOfLargeSources(t *testing.T) {
+	if testing.Short() {
+		t.Skip("much to do in one goroutine")
+	}
 	s, m := openStore(t, memoryDB(t))
 	const n = 60_000 // more shards of the index than of the filter
 	load(t, s, Source{Name: "a", Entries: generated(n, 100)}, Source{Name: "b", Entries: generated(100, 0)})

@@ -109,7 +109,12 @@ func life(t *testing.T, perBatch int) []viewtest.Commit {
 func TestTheViewIsOne(t *testing.T) { viewtest.Test(t, life(t, 8), freshView) }
 
 // What is written in several batches has to come out as in one.
-func TestTheViewIsOneWhereMuchChangesAtOnce(t *testing.T) { viewtest.Test(t, life(t, 500), freshView) }
+func TestTheViewIsOneWhereMuchChangesAtOnce(t *testing.T) {
+	if testing.Short() {
+		t.Skip("much to do in one goroutine")
+	}
+	viewtest.Test(t, life(t, 500), freshView)
+}
 
 func TestAViewThatStoppedHalfwayGoesOnWhereItStopped(t *testing.T) {
 	s := newSite(t, nil)

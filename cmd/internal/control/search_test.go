@@ -244,7 +244,11 @@ func TestASearchMeansWhatItsConditionsMean(t *testing.T) {
 			}
 		})
 	}
-	for range 120 {
+	rounds := 120
+	if testing.Short() {
+		rounds = 20
+	}
+	for range rounds {
 		q := api.JournalQuery{Limit: pick(rng, 1, 3, 10, 1000)}
 		var chosen []asked
 		name := ""

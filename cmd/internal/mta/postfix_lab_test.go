@@ -143,6 +143,9 @@ func newSite(t *testing.T, o lab.PostfixOptions, extra func(s *site) string) *si
 }
 
 func TestThePostfixSnippetWorksOnAnUnfriendlyPostfix(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts mail servers, and has little that runs at once")
+	}
 	s := newSite(t, lab.PostfixOptions{}, func(s *site) string { return unixRoutes(s.mta.QueueDir()) })
 	lab.Require(t, lab.NeedOpenDKIM)
 	dkim := must(s.lab.OpenDKIM("lab.test"))(t)
@@ -288,6 +291,9 @@ func TestThePostfixSnippetWorksOnAnUnfriendlyPostfix(t *testing.T) {
 }
 
 func TestTheListenersTakeReleasedMailByTCPFromWeirAlone(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts mail servers, and has little that runs at once")
+	}
 	dir := t.TempDir()
 	certFile, keyFile := certificate(t, dir, "weir.test")
 	otherCert, otherKey := certificate(t, dir, "other.test")

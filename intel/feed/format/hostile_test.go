@@ -67,6 +67,9 @@ func TestWhatIsNoFeedIsRefusedWithPlaceAndCure(t *testing.T) {
 }
 
 func TestADownloadThatWasCutOffIsRefusedWhereverItWasCut(t *testing.T) {
+	if testing.Short() {
+		t.Skip("much to do in one goroutine")
+	}
 	for f, name := range map[format.Format]string{format.STIX: "bundle.json", format.MISP: "event.json", format.Warninglist: "warninglist.json"} {
 		rc, err := testdata(name)()
 		if err != nil {
@@ -202,7 +205,7 @@ func (e *endless) Read(p []byte) (int, error) {
 func TestMemoryDoesNotGrowWithTheFeed(t *testing.T) {
 	size := 200 << 20
 	if testing.Short() {
-		size = 20 << 20
+		size = 10 << 20
 	}
 	long := strings.Repeat("/0123456789", 90)
 	stix := `{"type":"indicator","id":"indicator--1","pattern":"[domain-name:value='evil.example' OR url:value='http://evil.example/x']","pattern_type":"stix","valid_from":"2026-01-01T00:00:00Z","description":"` + long + `"}`

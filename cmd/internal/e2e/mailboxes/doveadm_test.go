@@ -35,6 +35,7 @@ func (s *site) doveadm(t testing.TB, change func(*doveadm.Options)) mailbox.Back
 }
 
 func TestDoveadmDoesWhatABackendHasTo(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	mailboxtest.Suite(t, mailboxtest.Store{
 		Backend: s.doveadm(t, nil), IMAP: s.IMAPAddr(), LMTP: s.LMTPAddr(), Password: lab.Password,
@@ -105,6 +106,7 @@ namespace virtual {
 `
 
 func TestDoveadmTellsVirtualFoldersFromRealOnes(t *testing.T) {
+	t.Parallel()
 	s := start(t, virtualConf)
 	for _, dir := range []string{"mine", "virtual/all", "index"} {
 		dir = filepath.Join(s.dir, dir)
@@ -135,6 +137,7 @@ func TestDoveadmTellsVirtualFoldersFromRealOnes(t *testing.T) {
 }
 
 func TestDoveadmLogsInToNoMailboxWhereNothingIs(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	user := s.newUser(nil)
 	s.put(t, user, "Junk")
@@ -162,6 +165,7 @@ func TestDoveadmLogsInToNoMailboxWhereNothingIs(t *testing.T) {
 
 // A copy that both searches hit, each for another reason, is one copy.
 func TestDoveadmGivesACopyOnce(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	user := s.newUser(nil)
 	client := s.put(t, user)
@@ -179,6 +183,7 @@ func TestDoveadmGivesACopyOnce(t *testing.T) {
 // The API alone opens a mailbox and finds nothing in it. Whoever wants to know
 // whether IMAP lets the sidecar in asks for content that nothing can have.
 func TestDoveadmTriesIMAPByAskingForContent(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	user := s.newUser(nil)
 	s.put(t, user, "INBOX")
@@ -196,6 +201,7 @@ func TestDoveadmTriesIMAPByAskingForContent(t *testing.T) {
 // One folder that Dovecot cannot read makes the whole of a search fail. The rest is
 // found all the same, and the folder is told.
 func TestDoveadmFindsWhatIsBesideADamagedFolder(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	user := s.newUser(nil)
 	s.put(t, user, "INBOX", "Damaged", "Work")
@@ -218,6 +224,7 @@ func TestDoveadmFindsWhatIsBesideADamagedFolder(t *testing.T) {
 // ACLs don't count for doveadm: it sees mail that IMAP does not show to a master
 // user without rights. A search must not pass over that in silence.
 func TestDoveadmTellsOfMailThatIMAPDoesNotShow(t *testing.T) {
+	t.Parallel()
 	s := start(t, "mail_plugins = $mail_plugins acl\nprotocol imap {\n  mail_plugins = $mail_plugins acl\n}\nplugin {\n  acl = vfile\n}\n")
 	user := s.newUser(nil)
 	s.put(t, user, "INBOX", "Work")
@@ -229,6 +236,7 @@ func TestDoveadmTellsOfMailThatIMAPDoesNotShow(t *testing.T) {
 
 // What the user does between two searches through one account shows.
 func TestDoveadmSeesFoldersAsTheyAreNow(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	user := s.newUser(nil)
 	client := s.put(t, user, "Work")

@@ -13,6 +13,7 @@ import (
 // Whether a folder has to be looked into again is asked of Dovecot, which did not
 // itself put there what other programs deliver.
 func TestASecondLookFindsWhatAnotherProgramDelivers(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	user := s.newUser(t)
 	s.put(t, user, "Work")

@@ -158,6 +158,7 @@ func (s *site) imap(t testing.TB, change func(*imap.Options)) mailbox.Backend {
 }
 
 func TestIMAPDoesWhatABackendHasTo(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	mailboxtest.Suite(t, mailboxtest.Store{
 		Backend: s.imap(t, nil), IMAP: s.IMAPAddr(), LMTP: s.LMTPAddr(), Password: lab.Password,
@@ -167,6 +168,7 @@ func TestIMAPDoesWhatABackendHasTo(t *testing.T) {
 }
 
 func TestMaildirDoesWhatABackendHasTo(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	b, err := maildir.New(maildir.Options{Root: filepath.Join(filepath.Dir(s.ConfigPath()), "mail"), Layout: "%u/Maildir"})
 	if err != nil {
@@ -179,6 +181,7 @@ func TestMaildirDoesWhatABackendHasTo(t *testing.T) {
 }
 
 func TestMailThatOthersShareIsLeftToItsOwner(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	user := s.newUser(t)
 	client, err := mailboxtest.Login(s.IMAPAddr(), user, lab.Password)
@@ -225,6 +228,7 @@ func find(t testing.TB, b mailbox.Backend, user string, target mailbox.Target) (
 // A wrong password is not a mailbox that is not there, and a login as oneself by
 // AUTHENTICATE PLAIN works like that of a master user.
 func TestLoginsAreTakenAndRefusedAsTheyShould(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	for name, c := range map[string]struct {
 		change func(*imap.Options)

@@ -22,6 +22,7 @@ func found(list []puller.Finding) []string {
 }
 
 func TestACheckSaysWhetherPullsWouldWork(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	file := func(name, text string, mode os.FileMode) string {
 		t.Helper()

@@ -277,6 +277,7 @@ func (b *box) clean(items int) {
 }
 
 func TestAPullOutlivesWhatAServerAndItsConnectionsDo(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	for name, c := range map[string]struct {
 		spoil func(string) fault
@@ -451,6 +452,7 @@ func (b *box) marked() []string {
 }
 
 func TestAServerThatIsDownIsToldAndLeftAlone(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	p := startProxy(t, s.IMAPAddr())
 	b := newBox(t, s, p)
@@ -500,6 +502,7 @@ func TestAServerThatIsDownIsToldAndLeftAlone(t *testing.T) {
 // Dovecot has lost what it knew of the folders, and gives all mail new names while
 // a copy is between quarantine and removal.
 func TestALostUIDVALIDITYIsNoOtherMail(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	b := newBox(t, s, startProxy(t, s.IMAPAddr()))
 	lost := 0

@@ -203,6 +203,7 @@ func (s *site) noComplaints(t *testing.T) {
 }
 
 func TestPullDoesOnDovecotWhatItPromises(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	pulltest.Suite(t, s.store(s.imap(t, nil)))
 	s.noComplaints(t)
@@ -211,6 +212,7 @@ func TestPullDoesOnDovecotWhatItPromises(t *testing.T) {
 // The master user of the page for administrators may do what pulls need, and
 // nothing that they don't.
 func TestTheMasterUserHasNoMoreRightsThanItNeeds(t *testing.T) {
+	t.Parallel()
 	s := start(t)
 	login := s.newUser()
 	owner := &client{t: t, s: s, login: login}
