@@ -23,8 +23,10 @@ type User struct {
 	tag  int
 }
 
-// patience bounds every wait of a User and a delivery.
-const patience = time.Minute
+// patience bounds every wait of a User and a delivery. It is longer than the two
+// minutes for which Dovecot leaves the lock of a Maildir's list alone that was left
+// by somebody who was killed (MAILDIR_UIDLIST_LOCK_STALE_TIMEOUT).
+const patience = 3 * time.Minute
 
 // Login connects a user to an IMAP server.
 func Login(addr, user, password string) (*User, error) {
