@@ -56,6 +56,47 @@ func TestAFolderIsAStore(t *testing.T) {
 	})
 }
 
+// slow is a disk on which something happens before the next sync of a file.
+type slow struct {
+	disk.FS
+	meanwhile func()
+}
+
+func (s *slow) OpenFile(name string, flag int, perm fs.FileMode) (disk.File, error) {
+	f, err := s.FS.OpenFile(name, flag, perm)
+	return &slowFile{f, s}, err
+}
+
+type slowFile struct {
+	disk.File
+	disk *slow
+}
+
+func (f *slowFile) Sync(site disk.Site) error {
+	if meanwhile := f.disk.meanwhile; meanwhile != nil {
+		f.disk.meanwhile = nil
+		meanwhile()
+	}
+	return f.File.Sync(site)
+}
+
+func TestAPutThatTookLongDoesNotMakeABlobOlder(t *testing.T) {
+	now := time.Unix(1_000_000, 0)
+	d := &slow{FS: faulty.New("/state", 1)}
+	f := mustOpen(t, blob.Options{FS: d, Dir: "/state/blobs", Clock: func() time.Time { return now }})
+	content := []byte("wanted twice")
+	d.meanwhile = func() {
+		now = now.Add(time.Hour)
+		_, err := f.Put(ctx, content)
+		must(t, err)
+	}
+	ref, err := f.Put(ctx, content)
+	must(t, err)
+	if err := f.Delete(ctx, ref, now); !errors.Is(err, blob.ErrRecent) {
+		t.Errorf("what was put just now is deleted as unneeded: %v", err)
+	}
+}
+
 func TestRefsAsText(t *testing.T) {
 	ref := blob.RefOf([]byte("x"))
 	if got, err := blob.ParseRef(ref.String()); err != nil || got != ref {

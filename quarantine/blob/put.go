@@ -77,9 +77,6 @@ func (f *Folder) write(ctx context.Context, name string, content []byte) (size i
 	if err := f.codecs.compress(out, content); err != nil {
 		return 0, err
 	}
-	if err := f.o.FS.Chtimes(name, f.o.Clock()); err != nil {
-		return 0, err
-	}
 	return out.n, file.Sync(siteContent)
 }
 
@@ -99,7 +96,10 @@ func (c *counter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// name gives a finished file the blob's name.
+// name gives a finished file the time of its put and the blob's name. The time is
+// taken under the lock: a put that began earlier and ends later must not leave an
+// earlier one. That it may be lost in a power cut, and be that of the last write,
+// does no harm: who had not recorded yet that he needs the blob is gone then.
 func (f *Folder) name(temp string, ref Ref, size int64) error {
 	lock := &f.names[ref[0]]
 	lock.Lock()
@@ -107,6 +107,9 @@ func (f *Folder) name(temp string, ref Ref, size int64) error {
 	name := filepath.Clean(f.path(ref))
 	before, err := f.o.FS.Stat(name)
 	replaces := err == nil
+	if err := f.o.FS.Chtimes(temp, f.o.Clock()); err != nil {
+		return err
+	}
 	if err := f.o.FS.Rename(temp, name); err != nil {
 		return err
 	}
