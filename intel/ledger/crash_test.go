@@ -271,6 +271,9 @@ func TestNoCommitIsLostWhenTheProcessIsKilled(t *testing.T) {
 }
 
 func TestADiskFilledByOthersStopsTheIndexFirstAndTheLedgerLast(t *testing.T) {
+	if testing.Short() {
+		t.Skip("much to do in one goroutine")
+	}
 	folder := crashtest.SmallDisk(t, 160<<20)
 	db, err := kv.Open(kv.Options{FS: disk.System{}, Dir: folder + "/views", Name: "views", MinFree: 80 << 20})
 	must(t, err)

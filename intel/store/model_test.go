@@ -223,7 +223,7 @@ func (f *fragile) Commit(b *kv.Batch) error {
 func TestStoreDoesWhatTheModelDoes(t *testing.T) {
 	rounds := 30
 	if testing.Short() {
-		rounds = 10
+		rounds = 5
 	}
 	failed, crashed := 0, 0
 	for seed := range rounds {

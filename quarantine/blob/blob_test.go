@@ -151,6 +151,9 @@ func TestBlobsAreFilesThatZstdReads(t *testing.T) {
 }
 
 func TestADamagedBlobIsNeverGiven(t *testing.T) {
+	if testing.Short() {
+		t.Skip("much to do in one goroutine")
+	}
 	rng := rand.New(rand.NewPCG(1, 1))
 	noise := make([]byte, 3000)
 	for i := range noise {

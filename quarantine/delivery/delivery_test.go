@@ -599,6 +599,9 @@ func TestTheCopiesOfEachLifeAreJoinedByTheirOwnEntry(t *testing.T) {
 // A message for many that cannot be delivered for days fills the log with tries. How
 // it ended must be seen all the same.
 func TestTheEndOfVeryManyTriesIsTold(t *testing.T) {
+	if testing.Short() {
+		t.Skip("much to do in one goroutine")
+	}
 	d := newDesk(t, nil)
 	const recipients = 250
 	var to, want []string
